@@ -1,0 +1,385 @@
+//! What the config file, the environment and `--set` mean together.
+//!
+//! default < file < environment < `--set`, key by key. Every key remembers where its value came from, and
+//! every value is judged where it was given, so that an error names the line to change. Nothing else
+//! reads the configuration.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+mod origin;
+
+pub use origin::Origin;
+
+use self::origin::{Given, GivenValue, from_environment, from_set, from_toml};
+use crate::domain::policy::{Expected, KEYS, OnStoreFailure, Policy, nearest};
+
+/// Everything that can be configured, `ops/deferd.toml` being its default in words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The country code for numbers without `+`: digits only. `None`: such a number is rejected.
+    #[serde(with = "empty_is_none")]
+    pub home_country_code: Option<String>,
+    /// The domains whose `sip:` numbers are numbers of the home network.
+    pub home_domains: Vec<String>,
+    /// How large one input may be, in bytes; a larger one becomes a dead letter.
+    pub max_input_bytes: u32,
+    /// What the operator decides about deliveries.
+    pub policy: Policy,
+    /// The procedure for a MESSAGE that comes in.
+    pub pager: Pager,
+    /// How event reports are read.
+    pub xml: Xml,
+    /// How notifications are written.
+    pub imdn: Imdn,
+    /// How event reports are written.
+    pub evfw: Evfw,
+}
+
+/// `[pager]`: the terminating procedure of pager mode, OMA CPM 8.3.1.1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pager {
+    /// How large a MESSAGE we send may be, in bytes, before it needs another mode. (RFC 3428 8)
+    pub limit_bytes: u32,
+    /// The User-Agent versions whose messages are taken; none named: all.
+    pub user_agents: Vec<String>,
+    /// Whether a message without User-Agent is refused where `user_agents` names some.
+    pub require_user_agent: bool,
+    /// Whether a sender may stay anonymous.
+    pub allow_anonymous: bool,
+    /// What becomes of a message that was to be stored and could not be. (T-30)
+    pub on_store_failure: OnStoreFailure,
+    /// Whether preferences treat an IMDN like a message, as the standard prints it.
+    pub literal_imdn_rules: bool,
+}
+
+/// `[xml]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Xml {
+    /// Whether curly quotes in tags and unquoted attribute values are put right before reading.
+    pub repair: bool,
+}
+
+/// `[imdn]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Imdn {
+    /// The form of the extension elements we write; both are read.
+    pub form: ImdnForm,
+}
+
+/// `[evfw]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Evfw {
+    /// The name of the flags attribute we write; both are read.
+    pub flag_attribute: FlagAttribute,
+}
+
+/// The two serialisations of an IMDN's extension elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImdnForm {
+    /// All of them in the OMA namespace, as foreign elements.
+    Oma,
+    /// Beside the elements of RFC 5438, in its namespace.
+    Ietf,
+}
+
+/// The two names of an event report's flags attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FlagAttribute {
+    /// As the standard's text has it.
+    Flags,
+    /// As its example has it, for old peers.
+    Flag,
+}
+
+/// A whole configuration and where each part of it came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// What is in force.
+    pub config: Config,
+    /// Every key (`policy.settle_seconds`) with its value as TOML, and who gave it.
+    pub origins: BTreeMap<String, (String, Origin)>,
+    /// What a person should hear although it stops nothing.
+    pub warnings: Vec<String>,
+}
+
+/// Why there is no configuration. Whoever wrote the named place can act on each.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file is not there, or not ours to read, or not UTF-8.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file has a syntax error, or one key twice.
+    #[error("{origin}: not TOML: {reason}")]
+    NotToml {
+        /// Where.
+        origin: Origin,
+        /// What the parser said.
+        reason: String,
+    },
+    /// `--set` without `=`.
+    #[error("--set `{given}` has no `=`, expected KEY=VALUE")]
+    NotAPair {
+        /// What was typed.
+        given: String,
+    },
+    /// Nobody reads such a key: it is misspelt, or a later program has it.
+    #[error("{origin}: {key} is no key; the nearest is {nearest}")]
+    UnknownKey {
+        /// The key as it was given.
+        key: String,
+        /// Where.
+        origin: Origin,
+        /// The key that is spelt most like it.
+        nearest: String,
+    },
+    /// The key takes other values.
+    #[error("{origin}: {key} is `{given}`, expected {expected}")]
+    Value {
+        /// The key.
+        key: String,
+        /// Its value as it was given.
+        given: String,
+        /// Where.
+        origin: Origin,
+        /// What its value may be.
+        expected: String,
+    },
+}
+
+impl Config {
+    /// The configuration in force, from `file`, the variables of `env` and the `--set`s.
+    ///
+    /// A variable is `DEFERD_` and the key in capitals, dots as `__`. One that has no `__` and is no key
+    /// is a warning, not an error: other programs make such names too (`DEFERD_SERVICE_HOST`), and
+    /// flags have theirs.
+    ///
+    /// # Errors
+    ///
+    /// Each [`ConfigError`] names the place that has to change; the first one found is told.
+    pub fn load(
+        file: Option<&Path>,
+        env: impl Iterator<Item = (String, String)>,
+        sets: &[String],
+    ) -> Result<Loaded, ConfigError> {
+        let mut given = Vec::new();
+        if let Some(path) = file {
+            let source = std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+            given.extend(from_toml(path, &source)?);
+        }
+        given.extend(from_environment(env));
+        for typed in sets {
+            given.push(from_set(typed)?);
+        }
+
+        let mut layers = Layers::default();
+        for one in given {
+            layers.put(one)?;
+        }
+        Ok(layers.finish())
+    }
+}
+
+/// The keys that are not policy, and what each may be.
+const OTHERS: [(&str, Expected); 12] = [
+    ("home_country_code", Expected::CountryCode),
+    ("home_domains", Expected::Domains),
+    ("max_input_bytes", Expected::Number { unit: "bytes", from: 1024, to: 524_288 }),
+    ("pager.limit_bytes", Expected::Number { unit: "bytes", from: 1, to: 65_536 }),
+    ("pager.user_agents", Expected::Texts),
+    ("pager.require_user_agent", Expected::Flag),
+    ("pager.allow_anonymous", Expected::Flag),
+    ("pager.on_store_failure", Expected::Word(&["reject", "defer"])),
+    ("pager.literal_imdn_rules", Expected::Flag),
+    ("xml.repair", Expected::Flag),
+    ("imdn.form", Expected::Word(&["oma", "ietf"])),
+    ("evfw.flag_attribute", Expected::Word(&["flags", "flag"])),
+];
+
+/// Every key with its full name, in the order of `ops/deferd.toml`.
+pub fn keys() -> impl Iterator<Item = (String, Expected)> {
+    let (top, groups) = OTHERS.split_at(3);
+    let owned = |&(name, expected): &(&str, Expected)| (name.to_owned(), expected);
+    let policy = KEYS.iter().map(|key| (format!("policy.{}", key.name), key.expected));
+    top.iter().map(owned).chain(policy).chain(groups.iter().map(owned))
+}
+
+/// The values so far, by key, the last layer's on top.
+struct Layers {
+    expected: BTreeMap<String, Expected>,
+    values: BTreeMap<String, (Value, Origin)>,
+    warnings: Vec<String>,
+}
+
+impl Default for Layers {
+    fn default() -> Self {
+        let default = serde_json::to_value(Config::default()).expect("a config is plain data");
+        let mut values = BTreeMap::new();
+        for (key, value) in default.as_object().into_iter().flatten() {
+            if let Value::Object(group) = value {
+                for (name, value) in group {
+                    values.insert(format!("{key}.{name}"), (value.clone(), Origin::Default));
+                }
+            } else {
+                values.insert(key.clone(), (value.clone(), Origin::Default));
+            }
+        }
+        Self { expected: keys().collect(), values, warnings: Vec::new() }
+    }
+}
+
+impl Layers {
+    fn put(&mut self, given: Given) -> Result<(), ConfigError> {
+        let Given { key, value, origin } = given;
+        let Some(&expected) = self.expected.get(&key) else {
+            return self.unknown(key, &value, origin);
+        };
+        let Some(admitted) = value.admitted(expected) else {
+            let (given, expected) = (value.as_given().to_owned(), expected.to_string());
+            return Err(ConfigError::Value { key, given, origin, expected });
+        };
+        self.values.insert(key, (admitted, origin));
+        Ok(())
+    }
+
+    fn unknown(
+        &mut self,
+        key: String,
+        value: &GivenValue,
+        origin: Origin,
+    ) -> Result<(), ConfigError> {
+        let group = format!("{key}.");
+        if self.expected.keys().any(|known| known.starts_with(&group)) {
+            if value.is_empty_table() {
+                return Ok(());
+            }
+            let given = value.as_given().to_owned();
+            let expected = format!("a table, [{key}]");
+            return Err(ConfigError::Value { key, given, origin, expected });
+        }
+        // A key is misspelt as a key, and `[polcy]` as a table.
+        let known = self.expected.keys().map(|known| {
+            let table = known.split_once('.').map_or(known.as_str(), |(table, _)| table);
+            if value.is_empty_table() { table } else { known }
+        });
+        let nearest = nearest(&key, known).unwrap_or_default().to_owned();
+        if matches!(origin, Origin::Environment(_)) && !key.contains('.') {
+            self.warnings.push(format!("{origin} is no key; the nearest is {nearest}"));
+            return Ok(());
+        }
+        Err(ConfigError::UnknownKey { key, origin, nearest })
+    }
+
+    fn finish(mut self) -> Loaded {
+        let config = Config::of(&self.values);
+        let (first, longest) =
+            (config.policy.backoff.as_secs(), config.policy.backoff_max.as_secs());
+        if longest < first {
+            self.warnings.push(format!(
+                "policy.backoff_seconds is {first}, and policy.backoff_max_seconds makes it {longest}"
+            ));
+        }
+        let show = |(key, (value, origin)): (String, (Value, Origin))| {
+            let toml = as_toml(&value);
+            (key, (toml, origin))
+        };
+        let origins = self.values.into_iter().map(show).collect();
+        Loaded { config, origins, warnings: self.warnings }
+    }
+}
+
+impl Config {
+    fn of(values: &BTreeMap<String, (Value, Origin)>) -> Self {
+        let mut nested = Map::new();
+        for (key, (value, _)) in values {
+            if let Some((group, name)) = key.split_once('.') {
+                let group = nested.entry(group).or_insert_with(|| Value::Object(Map::new()));
+                if let Some(group) = group.as_object_mut() {
+                    group.insert(name.to_owned(), value.clone());
+                }
+            } else {
+                nested.insert(key.clone(), value.clone());
+            }
+        }
+        serde_json::from_value(Value::Object(nested)).expect("each value was admitted by its key")
+    }
+}
+
+fn as_toml(value: &Value) -> String {
+    toml::Value::try_from(value).map_or_else(|_| value.to_string(), |value| value.to_string())
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            home_country_code: None,
+            home_domains: Vec::new(),
+            max_input_bytes: 262_144,
+            policy: Policy::default(),
+            pager: Pager::default(),
+            xml: Xml::default(),
+            imdn: Imdn::default(),
+            evfw: Evfw::default(),
+        }
+    }
+}
+
+impl Default for Pager {
+    fn default() -> Self {
+        Self {
+            limit_bytes: 1300,
+            user_agents: Vec::new(),
+            require_user_agent: false,
+            allow_anonymous: true,
+            on_store_failure: OnStoreFailure::Reject,
+            literal_imdn_rules: false,
+        }
+    }
+}
+
+impl Default for Imdn {
+    fn default() -> Self {
+        Self { form: ImdnForm::Oma }
+    }
+}
+
+impl Default for Evfw {
+    fn default() -> Self {
+        Self { flag_attribute: FlagAttribute::Flags }
+    }
+}
+
+/// TOML has no word for "none", so an empty string is it.
+mod empty_is_none {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        text: &Option<String>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.serialize_str(text.as_deref().unwrap_or_default())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<String>, D::Error> {
+        Ok(Some(String::deserialize(from)?).filter(|text| !text.is_empty()))
+    }
+}

@@ -1,0 +1,83 @@
+//! The user's own rules changed: what they hold waits, what they held goes.
+//!
+//! Source: OMA CPM 2.1 change requests, 8.3.1.1 steps 4e and 5; `rules.md` T-20, T-21, R-27, D-6, P-6,
+//! P-22.
+
+use super::{Ignored, Step};
+use crate::domain::event::{Event, Hold, HoldBy, MessageRef};
+use crate::domain::input::{Action, Change, PreferencesChanged};
+use crate::domain::time::Timestamp;
+
+impl Step<'_> {
+    /// T-20, T-21.
+    pub(super) fn preferences_changed(
+        &mut self,
+        change: &PreferencesChanged,
+    ) -> Result<(), Ignored> {
+        let known = self.user.prefs.as_ref().and_then(|prefs| prefs.version);
+        if change.version.zip(known).is_some_and(|(version, known)| version <= known) {
+            return Err(Ignored::NotNewer);
+        }
+        self.emit(Event::Preferred { change: Some(Box::new(change.clone())) });
+        self.hold_by_dnd(change);
+        if !matches!(change.rules, Change::Keep) {
+            self.hold_by_rules();
+        }
+        Ok(())
+    }
+
+    /// DND on holds all that wait; DND off lets go of what it held (P-6: the rest holds on).
+    fn hold_by_dnd(&mut self, change: &PreferencesChanged) {
+        let until = self.user.prefs.as_ref().and_then(|prefs| prefs.dnd_until);
+        let held = self.user.messages.iter().any(|m| m.is_held_by(&HoldBy::Dnd));
+        if self.dnd_on() {
+            let until = until.filter(|until| *until < Timestamp::MAX);
+            if !self.user.messages.is_empty() {
+                self.emit(Event::HoldSet { ms: Vec::new(), hold: Hold { by: HoldBy::Dnd, until } });
+            }
+        } else if held && !matches!(change.do_not_disturb, Change::Keep) {
+            self.emit(Event::HoldEnded { ms: Vec::new(), by: HoldBy::Dnd });
+        }
+    }
+
+    fn dnd_on(&self) -> bool {
+        self.user.prefs.as_ref().is_some_and(|prefs| prefs.undisturbed(self.now))
+    }
+
+    /// Each waiting message against the rules of now: allow-defer holds, and what no longer matches
+    /// lets go. Those that a front held by a rule we do not know keep to it until rules are told.
+    fn hold_by_rules(&mut self) {
+        let view = self.view();
+        let mut over: Vec<(HoldBy, Vec<MessageRef>)> = Vec::new();
+        let mut new: Vec<(Hold, Vec<MessageRef>)> = Vec::new();
+        for m in &self.user.messages {
+            let wanted: Vec<Hold> = view
+                .matching(&m.content)
+                .filter(|rule| rule.actions.contains(&Action::AllowDefer))
+                .map(|rule| Hold { by: HoldBy::Rule(rule.name.clone()), until: rule.valid_until })
+                .collect();
+            for hold in m.holds.iter().filter(|hold| matches!(hold.by, HoldBy::Rule(_))) {
+                if !wanted.iter().any(|wanted| wanted.by == hold.by) {
+                    group(&mut over, hold.by.clone(), m.m());
+                }
+            }
+            for hold in wanted.into_iter().filter(|wanted| !m.is_held_by(&wanted.by)) {
+                group(&mut new, hold, m.m());
+            }
+        }
+        for (by, ms) in over {
+            self.emit(Event::HoldEnded { ms, by });
+        }
+        for (hold, ms) in new {
+            self.emit(Event::HoldSet { ms, hold });
+        }
+    }
+}
+
+/// One event a hold, however many messages it is about.
+fn group<T: PartialEq>(groups: &mut Vec<(T, Vec<MessageRef>)>, of: T, m: MessageRef) {
+    match groups.iter_mut().find(|(known, _)| *known == of) {
+        Some((_, ms)) => ms.push(m),
+        None => groups.push((of, vec![m])),
+    }
+}

@@ -1,0 +1,136 @@
+//! Time has come: all that is due by now ends, oldest first, each as of its own instant.
+//!
+//! Source: `rules.md` 3.5, 3.6.0 step 1, TM-1, TM-7, T-17, T-21.
+
+use super::wake::Due;
+use super::{ENOUGH_EVENTS, Ignored, Step};
+use crate::domain::event::{Access, End, Event, HoldBy, LegEnd};
+use crate::domain::failure::{Class, Verdict};
+use crate::domain::input::What;
+use crate::domain::reachability::DeviceId;
+use crate::domain::time::Timestamp;
+
+impl Step<'_> {
+    /// Step 1 of an alarm.
+    pub(super) fn timer_fired(&mut self) -> Result<(), Ignored> {
+        let until = self.now;
+        if self.user.wake_at(self.policy).is_none_or(|wake_at| wake_at > until) {
+            return Err(Ignored::NotDue);
+        }
+        loop {
+            self.now = until;
+            let next = self.view().all_due().into_iter().filter(|(at, _)| *at <= until).min();
+            let Some((at, due)) = next else { break };
+            if self.events.len() > ENOUGH_EVENTS {
+                // What is left stays due, so the next alarm comes at once.
+                self.cut_short = true;
+                return Ok(());
+            }
+            self.now = at.max(self.user.looked).min(until);
+            self.fall_due(due, at);
+        }
+        self.now = until;
+        self.emit(Event::Looked { until });
+        Ok(())
+    }
+
+    fn fall_due(&mut self, due: Due, at: Timestamp) {
+        match due {
+            Due::Contact(device) => self.contact_expired(device, at),
+            Due::Attempt(place, number) => self.attempt_timed_out(place, number, at),
+            Due::CopyLeg(place, device) => self.copy_timed_out(place, device, at),
+            Due::Imdn(place) => self.imdn_timed_out(place, at),
+            Due::Sms => self.sms_timed_out(at),
+            Due::Handed(place) => {
+                // no report at all by the end of its validity.
+                let Some(m) = self.user.message(place) else { return };
+                let (m, number) = (m.m(), m.handed.as_ref().map_or(0, |sms| sms.number));
+                self.emit(Event::SmsEnded { m: m.clone(), n: number });
+                self.delivered(place, Access::Sms, End::Assumed, None, at);
+            }
+            Due::Held(place) => {
+                let Some(m) = self.user.message(place) else { return };
+                let over: Vec<HoldBy> = (m.holds.iter())
+                    .filter(|hold| hold.until.is_some_and(|until| until <= at))
+                    .map(|hold| hold.by.clone())
+                    .collect();
+                let m = m.m();
+                for by in over {
+                    self.emit(Event::HoldEnded { ms: vec![m.clone()], by });
+                }
+            }
+            Due::Block => self.emit(Event::SmsUnblocked { timer: true }),
+            Due::Message(place) => self.life_over(place, at),
+            Due::Copy(place) => {
+                let owed = self.user.owed.iter().find(|owed| owed.place == place);
+                let Some(owed) = owed else { return };
+                let m = crate::domain::event::MessageRef(place, owed.content.message_id.clone());
+                self.emit(Event::CopyClosed { m, d: None });
+            }
+        }
+    }
+
+    /// T_start: infra, definite. T_ip_attempt: absent, or unknown where nobody saw it start.
+    fn attempt_timed_out(&mut self, place: u32, number: u32, at: Timestamp) {
+        let Some(m) = self.user.message(place) else { return };
+        let legs = m.legs.iter().filter(|leg| leg.attempt == number);
+        let started = legs.clone().any(|leg| leg.started_at.is_some());
+        let silent: Vec<DeviceId> =
+            legs.filter(|leg| leg.end.is_none()).map(|leg| leg.device).collect();
+        let class = self.silence(started);
+        for device in silent {
+            self.end_leg(place, number, device, LegEnd::Failed(class), None, at);
+        }
+        self.close_attempt(place, number, at);
+    }
+
+    fn copy_timed_out(&mut self, place: u32, device: DeviceId, at: Timestamp) {
+        let leg = (self.user.owed.iter())
+            .filter(|owed| owed.place == place)
+            .flat_map(|owed| &owed.to)
+            .find(|to| to.device == device)
+            .and_then(|to| to.leg);
+        let Some(leg) = leg else { return };
+        let class = self.silence(leg.started_at.is_some());
+        self.end_copy(place, device, LegEnd::Failed(class), None, at);
+    }
+
+    fn silence(&self, started: bool) -> Class {
+        match (started, self.policy.gateway_reports_start) {
+            (true, _) => Class::Absent,
+            (false, true) => Class::Infrastructure,
+            (false, false) => Class::Unknown,
+        }
+    }
+
+    /// T_imdn: a 202 and nothing more is unknown (T-6).
+    fn imdn_timed_out(&mut self, place: u32, at: Timestamp) {
+        let Some(m) = self.user.message(place) else { return };
+        let Some((number, _)) = m.awaiting else { return };
+        let devices: Vec<DeviceId> = super::View::awaited(m, number).collect();
+        for device in devices {
+            let end = LegEnd::Failed(Class::Unknown);
+            self.end_leg(place, number, device, end, None, at);
+        }
+        self.close_attempt(place, number, at);
+    }
+
+    /// T_start: never started, a definite failure. T_iw_response: unknown. T_iw_report: unknown where
+    /// a positive report was asked for, else taken for delivered.
+    fn sms_timed_out(&mut self, at: Timestamp) {
+        let Some(slot) = self.user.sms_slot.clone() else { return };
+        let place = slot.m.place();
+        if slot.accepted_at.is_some() && !slot.report {
+            self.emit(Event::SmsEnded { m: slot.m.clone(), n: slot.number });
+            if slot.what == What::Message {
+                self.delivered(place, Access::Sms, End::Assumed, None, at);
+            }
+            return;
+        }
+        let never_started = slot.report_from.is_none()
+            && slot.started_at.is_none()
+            && self.policy.gateway_reports_start;
+        let class = if never_started { Class::Infrastructure } else { Class::Unknown };
+        self.sms_failed_as(&slot.m, slot.number, slot.what, Verdict::of(class, None), None, at);
+    }
+}

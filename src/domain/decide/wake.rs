@@ -1,0 +1,223 @@
+//! The soonest thing due: one alarm a user, read from the state.
+//!
+//! Source: `rules.md` 3.5, 3.6.0 (`wake_at`), TM-1. Deadlines whose passing is only read from the time
+//! count while they are after `looked`; those that have something to end stand until they have.
+
+use std::time::Duration;
+
+use crate::domain::event::{BlockKind, LegEnd};
+use crate::domain::input::What;
+use crate::domain::open::View;
+use crate::domain::policy::Policy;
+use crate::domain::reachability::{DeviceId, SlotName, SlotState};
+use crate::domain::time::Timestamp;
+use crate::domain::user::{Deferred, Leg, SmsAttempt, User};
+
+/// What a handed-over SMS is given beyond the end of its validity.
+const HANDED_GRACE: Duration = Duration::from_secs(300);
+
+/// Something with a deadline that ends when it falls due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Due {
+    /// A contact's time is over (T_reg_expiry).
+    Contact(DeviceId),
+    /// An attempt by IP ends without an answer (T_start, T_ip_attempt): message, attempt.
+    Attempt(u32, u32),
+    /// A leg of a copy does: message, device.
+    CopyLeg(u32, DeviceId),
+    /// No IMDN came for a 202 (T_imdn).
+    Imdn(u32),
+    /// The SMS outstanding ends (T_start, T_iw_response, T_iw_report).
+    Sms,
+    /// A handed-over SMS does.
+    Handed(u32),
+    /// A hold ends (T_held).
+    Held(u32),
+    /// A block ends (T_block).
+    Block,
+    /// A message that must end, and nothing of it runs (T_msg_expiry; T-27).
+    Message(u32),
+    /// A copy is owed no longer (T_copy).
+    Copy(u32),
+}
+
+impl User {
+    /// When this user must next be looked at; `None`: nothing is armed, so no alarm.
+    ///
+    /// An alarm says only "look": one that rings early, late or twice does no harm.
+    #[must_use]
+    pub fn wake_at(&self, policy: &Policy) -> Option<Timestamp> {
+        let view = View { user: self, policy, now: self.looked, fresh: None };
+        let live = self.messages.iter().any(Deferred::is_live);
+        let to_end = view.all_due().into_iter().filter_map(|(at, due)| {
+            let armed = match due {
+                Due::Contact(_) => live || !self.owed.is_empty(),
+                Due::Block => live,
+                Due::Attempt(..)
+                | Due::CopyLeg(..)
+                | Due::Imdn(_)
+                | Due::Sms
+                | Due::Handed(_)
+                | Due::Held(_)
+                | Due::Message(_)
+                | Due::Copy(_) => true,
+            };
+            armed.then_some(at)
+        });
+        to_end
+            .chain(view.ip_wait())
+            .chain(self.ladder.next_at)
+            .chain(view.passing(live).into_iter().filter(|at| *at > self.looked))
+            .min()
+    }
+}
+
+impl View<'_> {
+    /// T_ipwait: when the soonest SMS among the candidates of step 4 is due, even if it is past.
+    pub(super) fn ip_wait(&self) -> Option<Timestamp> {
+        self.sms_candidates().into_iter().map(|m| self.sms_due(m)).min()
+    }
+
+    /// The deadlines whose passing opens something and ends nothing.
+    fn passing(&self, live: bool) -> Vec<Timestamp> {
+        let user = self.user;
+        let mut at = Vec::new();
+        // T_settle
+        for (device, contact) in self.contacts().filter(|(_, c)| c.settled_at > user.looked) {
+            let waits =
+                user.messages.iter().any(|m| self.ip_may(m) && self.way(device, contact, m))
+                    || user.owed.iter().any(|owed| {
+                        owed.to.iter().any(|to| to.device == device.id && to.leg.is_none())
+                    });
+            at.extend(waits.then_some(contact.settled_at));
+        }
+        // T_hold
+        if let (Some(until), Some(slot)) = (self.hold_until(), &user.sms_slot) {
+            let behind = user.messages.iter().any(|m| {
+                m.place != slot.m.place()
+                    && m.content.conversation_id == slot.conversation
+                    && self.ip_may(m)
+                    && self.contacts().any(|(device, contact)| self.way(device, contact, m))
+            });
+            at.extend(behind.then_some(until));
+        }
+        // T_backoff
+        for m in &user.messages {
+            at.extend(m.backoff.map(|(_, until)| until));
+            at.extend(m.ucn.backoff);
+        }
+        at.extend(user.owed.iter().flat_map(|owed| &owed.to).filter_map(|to| to.backoff));
+        // T_ucn_rate
+        if user.messages.iter().any(|m| m.is_live() && self.sms_what(m) == Some(What::Ucn)) {
+            at.extend(self.ucn_rate_until());
+        }
+        // T_attach_stale
+        if live {
+            for name in SlotName::ALL {
+                let slot = user.slot(name);
+                let attached = slot.state == SlotState::Attached;
+                at.extend(attached.then_some(slot.since + self.policy.attach_stale));
+            }
+            if let Some(block) = user.sms_block
+                && block.kind == BlockKind::Absent
+            {
+                at.push(block.time + self.policy.attach_stale);
+            }
+        }
+        at
+    }
+
+    /// Everything that ends at a deadline, with that deadline, whether armed or not.
+    pub(super) fn all_due(&self) -> Vec<(Timestamp, Due)> {
+        let user = self.user;
+        let mut all = Vec::new();
+        for device in &user.devices {
+            if let Some(contact) = &device.contact {
+                let over = contact.expires_at + self.policy.registration_grace;
+                all.push((over, Due::Contact(device.id)));
+            }
+        }
+        for m in &user.messages {
+            for leg in m.legs.iter().filter(|leg| leg.end.is_none()) {
+                all.push((self.leg_deadline(m, leg), Due::Attempt(m.place, leg.attempt)));
+            }
+            if let Some((_, until)) = m.awaiting {
+                all.push((until, Due::Imdn(m.place)));
+            }
+            if let Some(sms) = &m.handed {
+                let over = m.expires_at.max(sms.report_from.unwrap_or(m.expires_at));
+                all.push((over + HANDED_GRACE, Due::Handed(m.place)));
+            }
+            for hold in &m.holds {
+                all.extend(hold.until.map(|until| (until, Due::Held(m.place))));
+            }
+            if !self.is_under_way(m) {
+                let at = if m.ending.is_some() { Timestamp::EPOCH } else { m.expires_at };
+                all.push((at, Due::Message(m.place)));
+            }
+        }
+        if let Some(slot) = &user.sms_slot {
+            all.push((self.sms_deadline(slot), Due::Sms));
+        }
+        if let Some(until) = user.sms_block.and_then(|block| block.until) {
+            all.push((until, Due::Block));
+        }
+        for owed in &user.owed {
+            for to in &owed.to {
+                if let Some(leg) = &to.leg {
+                    let at = self.answer_deadline(leg, leg.started_at);
+                    all.push((at, Due::CopyLeg(owed.place, to.device)));
+                }
+            }
+            if owed.to.iter().all(|to| to.leg.is_none()) {
+                all.push((owed.until, Due::Copy(owed.place)));
+            }
+        }
+        all
+    }
+
+    /// Whether an attempt of the message runs or is awaited, by any access; its UCN is none (P-2).
+    pub(super) fn is_under_way(&self, m: &Deferred) -> bool {
+        m.ip_running() || self.sms_running(m)
+    }
+
+    /// When a leg that says nothing is over: T_ip_attempt from the start, its own or the attempt's
+    /// first (P-1); T_start where gateways say when they start and none did.
+    fn leg_deadline(&self, m: &Deferred, leg: &Leg) -> Timestamp {
+        let first = m
+            .legs
+            .iter()
+            .filter(|other| other.attempt == leg.attempt)
+            .filter_map(|other| other.started_at)
+            .min();
+        self.answer_deadline(leg, leg.started_at.or(first))
+    }
+
+    fn answer_deadline(&self, leg: &Leg, started_at: Option<Timestamp>) -> Timestamp {
+        match started_at {
+            Some(started_at) => started_at + self.policy.ip_attempt_timeout,
+            None if self.policy.gateway_reports_start => leg.deadline + self.policy.clock_tolerance,
+            None => leg.deadline + self.policy.ip_attempt_timeout,
+        }
+    }
+
+    /// The same of the SMS in the slot: T_start, T_iw_response, then T_iw_report.
+    fn sms_deadline(&self, slot: &SmsAttempt) -> Timestamp {
+        match (slot.report_from, slot.started_at) {
+            (Some(from), _) => from + self.policy.sms_report_timeout,
+            (None, Some(started_at)) => started_at + self.policy.sms_response_timeout,
+            (None, None) if self.policy.gateway_reports_start => {
+                slot.deadline + self.policy.clock_tolerance
+            }
+            (None, None) => slot.deadline + self.policy.sms_response_timeout,
+        }
+    }
+
+    /// The devices of an attempt that answered with a 202 whose IMDN is awaited.
+    pub(super) fn awaited(m: &Deferred, number: u32) -> impl Iterator<Item = DeviceId> {
+        m.legs
+            .iter()
+            .filter(move |leg| leg.attempt == number && leg.end == Some(LegEnd::Accepted))
+            .map(|leg| leg.device)
+    }
+}

@@ -1,0 +1,3 @@
+//! The outside: what probes and gateways speak, turned into our inputs.
+
+pub mod ek;

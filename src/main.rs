@@ -1,0 +1,2 @@
+//! `deferd`.
+fn main() {}
