@@ -55,12 +55,14 @@ pub enum HoldBy {
 }
 
 /// One reason to keep a message back, and until when.
+///
+/// No field is left out when it is written: the packed state reads them by position.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
     /// Who keeps it.
     pub by: HoldBy,
     /// Until when, if that is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub until: Option<Timestamp>,
 }
 

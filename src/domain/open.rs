@@ -19,7 +19,9 @@ pub struct View<'a> {
     pub user: &'a User,
     /// The policy.
     pub policy: &'a Policy,
-    /// The instant.
+    /// The wall clock of the step: past its life by it, a message gets no attempt (I-7).
+    pub at: Timestamp,
+    /// The instant up to which time has come: of an alarm its own, else `at`.
     pub now: Timestamp,
     /// The device that this very input bound: it takes no leg in this step (TM-7).
     pub fresh: Option<DeviceId>,
@@ -155,7 +157,7 @@ impl<'a> View<'a> {
     /// `ip_may` of 3.6.0, all but the user's back-off, which is the same for every message.
     fn ip_may_but_backoff(&self, m: &Deferred) -> bool {
         m.is_live()
-            && self.now < m.expires_at
+            && self.at < m.expires_at
             && self.policy.access_cpm != AccessSwitch::Off
             && (m.interwork == Interwork::Also || !self.sms_running(m))
             && (m.interwork != Interwork::Only || self.sms_closed(m))
@@ -295,7 +297,7 @@ impl<'a> View<'a> {
     fn sms_open_but(&self, m: &Deferred) -> Option<What> {
         let what = self.sms_what(m)?;
         let open = m.is_live()
-            && self.now < m.expires_at
+            && self.at < m.expires_at
             && self.policy.access_sms != AccessSwitch::Off
             && self.user.msisdn().is_some()
             && !m.sms_refused
@@ -529,7 +531,7 @@ impl<'a> View<'a> {
             .messages
             .iter()
             .filter(|m| only.is_none_or(|place| place == m.place))
-            .filter(|m| m.is_live() && self.now < m.expires_at && m.handed.is_none())
+            .filter(|m| m.is_live() && self.at < m.expires_at && m.handed.is_none())
             .find_map(|m| {
                 let what = self.sms_what(m)?;
                 let may = !m.sms_refused

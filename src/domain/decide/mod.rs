@@ -182,7 +182,8 @@ impl Step<'_> {
     }
 
     fn view(&self) -> View<'_> {
-        View { user: self.user, policy: self.policy, now: self.now, fresh: self.fresh }
+        let Self { policy, at, now, fresh, .. } = *self;
+        View { user: self.user, policy, at, now, fresh }
     }
 
     /// A reachability transition happened: a contact bound, lost, suspected or cleared; a slot that
