@@ -315,7 +315,12 @@ impl User {
             Event::ViewDropped {} => self.drop_view(),
             Event::Purged {} => {
                 let fresh = Self::new(self.address.clone());
-                *self = Self { next_place: self.next_place, looked: self.looked, ..fresh };
+                *self = Self {
+                    next_place: self.next_place,
+                    looked: self.looked,
+                    looked_at: self.looked_at,
+                    ..fresh
+                };
             }
             Event::LadderArmed { at, next, rung, only } => {
                 self.ladder.next_at = Some(*next);
@@ -341,8 +346,9 @@ impl User {
                 self.ladder.resume_at = Some(*until);
             }
             Event::RevocationAnswered { .. } => {}
-            Event::Looked { until } => {
+            Event::Looked { until, at } => {
                 self.looked = self.looked.max(*until);
+                self.looked_at = self.looked_at.max(at.unwrap_or(*until));
                 self.ucn_sent.retain(|at| *until < *at + HOUR);
             }
         }
@@ -472,9 +478,11 @@ impl User {
     fn mark_overtaken(&mut self, place: u32) {
         let Some(slot) = &self.sms_slot else { return };
         let overtaken = slot.m.place();
-        let same = self
-            .message(place)
-            .is_some_and(|m| m.content.conversation_id == slot.conversation && overtaken < place);
+        let same = self.message(place).is_some_and(|m| {
+            m.content.conversation_id == slot.conversation
+                && !m.content.kind.in_imdn_lane()
+                && overtaken < place
+        });
         if same && let Some(message) = self.message_mut(overtaken) {
             message.overtaken = true;
         }

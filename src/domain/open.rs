@@ -352,8 +352,10 @@ impl<'a> View<'a> {
             .filter(|m| m.has_running_leg())
             .map(|m| (conversation(&m.content), m.place))
             .collect();
+        // No SMS is of the IMDN lane, and the lanes do not wait for one another.
         if let Some(slot) = &self.user.sms_slot
             && slot.what == What::Message
+            && !imdn_lane
             && (access == Access::Sms || self.hold_until().is_some_and(|until| self.now < until))
         {
             let conversation = conversation_of(imdn_lane, slot.conversation.as_deref());
