@@ -512,9 +512,10 @@ impl User {
             Some(Rung::Free) => false,
             None => !by_news(last),
         };
-        let mut conversation = None;
+        let (mut conversation, mut key) = (None, 0);
         if let Some(message) = self.message_mut(m.place()) {
             conversation.clone_from(&message.content.conversation_id);
+            key = key_digest(&message.content.from, &message.content.message_id);
             message.attempts = *n;
             if *what == What::Message {
                 let tried = u32::from(counts(super::open::last_sms_at(message)));
@@ -544,6 +545,7 @@ impl User {
         self.climb(*rung, None);
         self.sms_slot = Some(SmsAttempt {
             m: m.clone(),
+            key,
             conversation,
             what: *what,
             number: *n,
@@ -815,8 +817,8 @@ impl User {
     pub fn forget(&self, now: Timestamp, policy: &Policy) -> Self {
         let mut user = self.clone();
         user.remembered.retain(|ended| now < ended.at + policy.terminal_keep);
-        user.ucn_sent.retain(|at| now < *at + HOUR);
         if user.messages.is_empty() && user.owed.is_empty() && user.sms_slot.is_none() {
+            user.ucn_sent.retain(|at| now < *at + HOUR);
             // Whatever is older than this was clamped away when it was told, or is stale.
             let old = policy.attach_stale.max(policy.max_event_lag).max(HOUR) * 2;
             let gone = |at: Timestamp| at + old <= now;

@@ -403,9 +403,15 @@ impl<'a> View<'a> {
         let mut candidates = self.in_turn(Access::Sms, false);
         candidates.retain(|m| {
             (m.interwork == Interwork::Also && self.first_sms(m))
-                || !(m.ip_running() || self.ip_open(m) || self.settling(m))
+                || !self.by_ip(m)
         });
         candidates
+    }
+
+    /// Whether IP is open, settling or running for it.
+    #[must_use]
+    pub fn by_ip(&self, m: &Deferred) -> bool {
+        m.ip_running() || self.ip_open(m) || self.settling(m)
     }
 
     /// How many messages and copies run by IP: what the pipeline counts (P-1, P-3).
@@ -545,7 +551,8 @@ impl<'a> View<'a> {
                             only.is_some() || m.sms_tries < self.policy.sms_attempts
                         }
                     };
-                may.then_some((m, what))
+                // I-6: a rung by hand waits for no IP either, and does not go beside it.
+                (may && !(m.interwork == Interwork::Fallback && self.by_ip(m))).then_some((m, what))
             })
     }
 

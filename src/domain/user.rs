@@ -159,6 +159,8 @@ pub struct Ladder {
 pub struct SmsAttempt {
     /// The message.
     pub m: MessageRef,
+    /// Digest of its key: the SMS may outlive the message, and the memory of it.
+    pub key: u64,
     /// Its conversation, for the turn of the others.
     pub conversation: Option<Box<str>>,
     /// What the SMS carries.

@@ -33,7 +33,8 @@ impl Step<'_> {
     fn ip_outcome(&mut self, name: AttemptName, told: &DeliveryOutcome<'_>) -> Result<(), Ignored> {
         let Some(m) = self.by_key(name.key) else { return Err(self.ended_attempt(name.key)) };
         let (place, message, number) = (m.place, m.m(), name.number);
-        if number == 0 || number > m.attempts {
+        let by_sms = m.sms_log.iter().any(|log| log.number == number);
+        if number == 0 || number > m.attempts || by_sms || m.legs.is_empty() {
             return Err(Ignored::Orphan);
         }
         let only = self.told_device(told);

@@ -80,6 +80,9 @@ pub enum NotNow {
     /// Its life is over.
     #[error("its lifetime is over")]
     Expired,
+    /// IP is open to it, or about to be (I-6).
+    #[error("IP is open to it, and goes first")]
+    IpFirst,
     /// There is one SMS at a time.
     #[error("another SMS of the user is outstanding")]
     SlotTaken,

@@ -90,6 +90,9 @@ impl Step<'_> {
             self.emit(Event::LadderArmed { at, next, rung: Rung::Free, only });
             return Ok(());
         }
+        if view.by_ip(m) && view.sms_what(m).is_some() {
+            return Err(NotNow::IpFirst);
+        }
         let taken = self.user.sms_slot.is_some() && view.sms_what(m).is_some();
         Err(if taken { NotNow::SlotTaken } else { NotNow::NoWay })
     }

@@ -389,10 +389,7 @@ impl Step<'_> {
             return Some(self.sms_from(m, log));
         }
         let slot = self.user.sms_slot.as_ref()?;
-        let ended = self.user.remembered.iter().any(|ended| {
-            ended.key == key && ended.id == crate::domain::reachability::hash(&slot.m.1)
-        });
-        (ended && slot.number == number).then(|| Sms {
+        (slot.key == key && slot.number == number).then(|| Sms {
             m: slot.m.clone(),
             number,
             what: slot.what,
