@@ -401,10 +401,8 @@ impl<'a> View<'a> {
             return Vec::new();
         }
         let mut candidates = self.in_turn(Access::Sms, false);
-        candidates.retain(|m| {
-            (m.interwork == Interwork::Also && self.first_sms(m))
-                || !self.by_ip(m)
-        });
+        candidates
+            .retain(|m| (m.interwork == Interwork::Also && self.first_sms(m)) || !self.by_ip(m));
         candidates
     }
 
