@@ -29,7 +29,6 @@ mod tests {
     use std::time::Duration;
 
     use deferd::domain::decide::step;
-    use deferd::domain::user::User;
 
     use crate::check::{Laws, Step};
     use crate::world::World;
@@ -90,8 +89,6 @@ mod tests {
         let forgets = user.is_forgettable(later, policy);
         assert!(stays || forgets, "L-11: never forgotten: {:?}", user.forget(later, policy));
         assert!(!stays || !forgets, "T-22: forgotten with preferences: {user:?}");
-        let blank = User { looked: user.looked, ..User::new(user.address.clone()) };
-        assert!(blank.is_forgettable(later, policy));
     }
 
     /// Walks the seeds on every core, and fails with the first seed that did.

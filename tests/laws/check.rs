@@ -213,10 +213,8 @@ impl Laws {
                     && *what == What::Message
                 {
                     past.sms.insert(*n, Some(*class));
-                    past.fallback_ended |= !matches!(
-                        class,
-                        Class::Busy | Class::Congestion | Class::Infrastructure
-                    );
+                    past.fallback_ended |=
+                        !matches!(class, Class::Busy | Class::Congestion | Class::Infrastructure);
                 }
             }
             Event::ContactBound { d, .. } => self.evidence(user, d.id(), true),
@@ -323,7 +321,10 @@ impl Laws {
             None => {
                 let due = |m: &&Deferred| naive.sms_due(m) <= step.now();
                 let first = naive.candidates().into_iter().find(due).map(|m| m.place);
-                law!(first == Some(m.place()), "step 4: {m:?} is not the first candidate: {first:?}");
+                law!(
+                    first == Some(m.place()),
+                    "step 4: {m:?} is not the first candidate: {first:?}"
+                );
             }
             Some(Rung::Next | Rung::Same) => {
                 law!(naive.rung_by_sms() == Some(m.place()), "3.6.0: a rung that is not the head");
@@ -365,10 +366,8 @@ impl Laws {
         let copy = user.message(place).is_none();
         let Some(past) = self.past.get_mut(&place).filter(|_| !copy) else { return };
         let again = past.again.contains(&(number, device));
-        let counts = matches!(
-            end,
-            LegEnd::Artefact | LegEnd::Failed(Class::Absent | Class::Unknown)
-        );
+        let counts =
+            matches!(end, LegEnd::Artefact | LegEnd::Failed(Class::Absent | Class::Unknown));
         if counts && !again {
             *past.tries.entry(device).or_default() += 1;
         }
@@ -430,8 +429,9 @@ impl Laws {
     fn ends(&mut self, step: &Step<'_>, m: &Deferred, end: End) {
         let naive = step.naive(step.before);
         match end {
+            // An SMSC says itself when it gave up (R-25, P-10).
             End::Expired(_) => law!(
-                m.expires_at <= step.at,
+                m.expires_at <= step.at || m.handed.is_some(),
                 "T-17: {:?} expires at {}, before its time",
                 m.m(),
                 step.at
@@ -472,16 +472,23 @@ impl Laws {
             _ => (step.now(), 1),
         };
         let most = 40 + u32::try_from(step.after.messages.len()).unwrap_or(0);
-        law!(self.looks.1 <= most, "L-7: {most} looks at {} and still ringing", step.now());
+        law!(
+            self.looks.1 <= most,
+            "L-7: {most} looks at {} and still ringing: {:#?}",
+            step.now(),
+            step.after
+        );
         if step.cut_short() {
             return;
         }
         law!(step.after.looked >= step.now(), "3.6.0: looked stays behind");
-        let naive = Naive { at: step.after.looked, now: step.after.looked, ..step.naive(step.after) };
+        let naive =
+            Naive { at: step.after.looked_at, now: step.after.looked, ..step.naive(step.after) };
         for deadline in naive.deadlines() {
             // What this very step armed falls due in no other than a later one (TM-7).
-            let armed_now = matches!(deadline.name, "T_rung" | "T_ipwait" | "T_iw_report" | "T_imdn")
-                || step.has(|event| matches!(event, Event::AttemptStarted { .. }));
+            let armed_now =
+                matches!(deadline.name, "T_rung" | "T_ipwait" | "T_iw_report" | "T_imdn")
+                    || step.has(|event| matches!(event, Event::AttemptStarted { .. }));
             law!(
                 deadline.at > step.now() || !deadline.ends || armed_now,
                 "L-7: {deadline:?} stands after a look until {}",
@@ -511,12 +518,17 @@ fn forgetting_changes_nothing(step: &Step<'_>) {
     let forgot = step.before.forget(step.at, step.policy);
     if forgot != *step.before {
         let again = decide(&forgot, step.input, step.at, step.policy);
-        law!(again == *step.outcome, "L-11: with the aged forgotten, {again:?}");
+        law!(
+            again == *step.outcome,
+            "L-11: with the aged forgotten, {again:?}, of {forgot:#?} that was {:#?}",
+            step.before
+        );
     }
     if step.before.is_forgettable(step.at, step.policy) {
         let fresh = User {
             next_place: step.before.next_place,
             looked: step.before.looked,
+            looked_at: step.before.looked_at,
             ..User::new(step.before.address.clone())
         };
         let again = decide(&fresh, step.input, step.at, step.policy);
@@ -566,10 +578,8 @@ fn reachability_ends_nothing(step: &Step<'_>) {
 
 /// I-11. The rung of a ladder that is not armed is a number that a transition sets to 0.
 fn without_messages_only_the_view_moves(step: &Step<'_>) {
-    let attach = matches!(
-        step.input.fact,
-        Fact::CsAttached(_) | Fact::PsAttached(_) | Fact::SmsReady(_)
-    );
+    let attach =
+        matches!(step.input.fact, Fact::CsAttached(_) | Fact::PsAttached(_) | Fact::SmsReady(_));
     let naive = step.naive(step.before);
     if !attach || !step.before.owed.is_empty() || step.before.messages.iter().any(|m| naive.live(m))
     {
@@ -593,7 +603,8 @@ fn ladder_resets(step: &Step<'_>) {
     let ladder = &step.before.ladder;
     let by_hand = ladder.only.is_some();
     let armed_at = ladder.armed_at.unwrap_or(Timestamp::EPOCH);
-    if step.cut_short() || by_hand || (ladder.rung == 0 && ladder.next_at.is_none()) {
+    let idle = step.after.messages.is_empty();
+    if step.cut_short() || idle || by_hand || (ladder.rung == 0 && ladder.next_at.is_none()) {
         return;
     }
     let moved = step.has(|event| match event {
@@ -649,7 +660,11 @@ fn readings_agree(step: &Step<'_>) {
             .filter(|m| naive.turn(m, Access::Cpm))
             .map(|m| m.place)
             .collect();
-        law!(ours == theirs, "3.6.0: in turn by IP {ours:?}, read as {theirs:?}");
+        law!(
+            ours == theirs,
+            "3.6.0: in turn by IP {ours:?}, read as {theirs:?}, of {:#?}",
+            step.after
+        );
     }
     let ours: Vec<u32> = view.sms_candidates().iter().map(|m| m.place).collect();
     let theirs: Vec<u32> = naive.candidates().iter().map(|m| m.place).collect();
@@ -696,7 +711,7 @@ fn wake_up_comes(step: &Step<'_>) {
     let naive = Naive {
         user: step.after,
         policy: step.policy,
-        at: looked,
+        at: step.after.looked_at,
         now: looked,
         fresh: None,
     };

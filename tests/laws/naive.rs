@@ -413,9 +413,7 @@ impl<'a> Naive<'a> {
                 (None, None) if self.policy.gateway_reports_start => {
                     ("T_start", slot.deadline + self.policy.clock_tolerance)
                 }
-                (None, None) => {
-                    ("T_iw_response", slot.deadline + self.policy.sms_response_timeout)
-                }
+                (None, None) => ("T_iw_response", slot.deadline + self.policy.sms_response_timeout),
             };
             ends(name, at);
         }
@@ -437,7 +435,8 @@ impl<'a> Naive<'a> {
         for (device, contact) in self.contacts() {
             let settles = |m: &&Deferred| self.ip_may(m) && self.way(device, contact, m);
             let waits = user.messages.iter().any(|m| settles(&m))
-                || user.owed.iter().any(|copy| copy.to.iter().any(|to| to.device == device.id));
+                || (user.owed.iter().flat_map(|copy| &copy.to))
+                    .any(|to| to.device == device.id && to.leg.is_none());
             if waits {
                 passes("T_settle", contact.settled_at);
             }

@@ -120,7 +120,8 @@ impl World {
             } else {
                 self.random.millis(pace)
             };
-            let submit = if crowd { n < messages } else { self.random.below(messages + facts) < messages };
+            let submit =
+                if crowd { n < messages } else { self.random.below(messages + facts) < messages };
             let todo = if submit {
                 Todo::Submit
             } else if self.random.percent(4) {
@@ -159,7 +160,8 @@ impl World {
             if wake_at.saturating_add(late) < key.0 {
                 self.at = Timestamp::from_millis(wake_at.saturating_add(late).max(now));
                 let exactly = late > 0 && chance.is_multiple_of(2);
-                let until = if exactly { Timestamp::from_millis(wake_at) } else { self.at };
+                let due = Timestamp::from_millis(wake_at).max(self.user.looked);
+                let until = if exactly { due.min(self.at) } else { self.at };
                 return Some(self.look(until));
             }
         }
@@ -657,9 +659,7 @@ impl World {
             0 => Change::Set(DoNotDisturb::Now(true)),
             1 => Change::Set(DoNotDisturb::Now(false)),
             2 => Change::Clear,
-            3 => {
-                Change::Set(DoNotDisturb::Until { until: self.at + secs(self.random.below(600)) })
-            }
+            3 => Change::Set(DoNotDisturb::Until { until: self.at + secs(self.random.below(600)) }),
             _ => Change::Keep,
         };
         let actions = [
@@ -696,7 +696,10 @@ impl World {
                 1 => Change::Set(rules),
                 _ => Change::Keep,
             },
-            forward_to: self.random.maybe(30, &[Change::Set("tel:+15145550103".into()), Change::Clear]).unwrap_or_default(),
+            forward_to: self
+                .random
+                .maybe(30, &[Change::Set("tel:+15145550103".into()), Change::Clear])
+                .unwrap_or_default(),
             do_not_disturb: dnd,
             ip_wait_after_attach_seconds: self
                 .random
@@ -772,7 +775,8 @@ fn policy(random: &mut Random) -> Policy {
         _ => AccessSwitch::On,
     };
     let ladder = |random: &mut Random| -> Vec<Duration> {
-        random.pick(&[vec![20, 60, 600], vec![900, 1800], vec![5, 5, 5, 900], vec![300]])
+        random
+            .pick(&[vec![20, 60, 600], vec![900, 1800], vec![5, 5, 5, 900], vec![300]])
             .into_iter()
             .map(secs)
             .collect()
