@@ -426,7 +426,7 @@ impl<'a> View<'a> {
     pub fn copies_open(&self, at: usize) -> Vec<&'a Device> {
         let Some(owed) = self.user.owed.get(at) else { return Vec::new() };
         let undisturbed = self.user.prefs.as_ref().is_some_and(|prefs| prefs.undisturbed(self.now));
-        if self.now >= owed.until
+        if self.at >= owed.until
             || undisturbed
             || self.user.hold.is_some()
             || self.policy.access_cpm != AccessSwitch::On

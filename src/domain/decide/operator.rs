@@ -152,7 +152,7 @@ impl Step<'_> {
         match self.policy.imsi_change {
             ImsiChange::Close => self.close_identity(),
             ImsiChange::Keep => {
-                let kind = self.user.sms_block.map(|block| block.kind);
+                let kind = self.view().block();
                 if matches!(kind, Some(BlockKind::Barred | BlockKind::NotCapable)) {
                     self.emit(Event::SmsUnblocked { timer: false });
                 }

@@ -118,7 +118,7 @@ impl Step<'_> {
     }
 
     fn absent_blocks(&self) -> bool {
-        self.user.sms_block.is_some_and(|block| block.kind == BlockKind::Absent)
+        self.view().block() == Some(BlockKind::Absent)
     }
 
     /// Sets a slot; one that reads otherwise than before is a transition.

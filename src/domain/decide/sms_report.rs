@@ -114,7 +114,7 @@ impl Step<'_> {
 
     /// Table A, "SMS delivered": SMS works there, which is news and starts no wait.
     fn phone_took_sms(&mut self, domain: Option<&str>) {
-        if self.user.sms_block.is_some() {
+        if self.view().block().is_some() {
             self.emit(Event::SmsUnblocked { timer: false });
         }
         let slot = SlotName::of_domain(domain);
