@@ -55,9 +55,11 @@ mod tests {
             assert!(steps < STEPS, "liveness: it never ends; waiting: {:?}", world.user);
             let Some(input) = world.next() else { break };
             let before = world.user.clone();
+            if aloud {
+                println!("{} {input:?}", world.at);
+            }
             let outcome = step(&mut world.user, &input, world.at, &world.policy);
             if aloud {
-                println!("{} {:?}", world.at, input);
                 println!("    {outcome:?}");
             }
             let commands = laws.hold(&Step {
