@@ -109,6 +109,10 @@ pub fn decide(
 /// # Errors
 ///
 /// As [`decide`].
+///
+/// # Panics
+///
+/// Where a step says more than `MAX_EVENTS` things: the journal could not hold it.
 pub fn step(
     user: &mut User,
     input: &Input<'_>,

@@ -356,7 +356,7 @@ impl Step<'_> {
             m.sms_log.iter().rev().find(wanted).map(|log| self.sms_from(m, log))
         };
         let all: Vec<Sms> = self.user.named(message_id, from).filter_map(newest).collect();
-        let chosen = all.iter().find(|sms| sms.open).or(all.first()).cloned();
+        let chosen = all.iter().find(|sms| sms.open).or_else(|| all.first()).cloned();
         chosen.ok_or_else(|| {
             let live = self.user.named(message_id, from).next().is_some();
             let slot = self.slot_of_ended(message_id);
