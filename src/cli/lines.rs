@@ -8,15 +8,15 @@ use anyhow::{Context, bail};
 
 /// A line without its end; a byte-order mark before the first one is gone.
 #[derive(Debug)]
-pub struct Line {
+pub(super) struct Line {
     /// From 1.
-    pub number: u64,
+    pub(super) number: u64,
     /// What it says. At most one byte more than was asked for, so that too much can be told.
-    pub bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// The lines of one input.
-pub struct Lines {
+pub(super) struct Lines {
     name: String,
     from: Box<dyn BufRead>,
     most: usize,
@@ -39,7 +39,7 @@ impl Lines {
     /// # Errors
     ///
     /// There is no such file, it is a directory, or it may not be read.
-    pub fn open(path: &Path, most: usize) -> anyhow::Result<Self> {
+    pub(super) fn open(path: &Path, most: usize) -> anyhow::Result<Self> {
         let name = path.display().to_string();
         let (from, size): (Box<dyn BufRead>, Option<u64>) = if name == "-" {
             (Box::new(BufReader::with_capacity(1 << 16, stdin())), None)
@@ -56,19 +56,19 @@ impl Lines {
 
     /// What it is called: the path as typed.
     #[must_use]
-    pub fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         &self.name
     }
 
     /// How many lines were handed out: blank ones are none.
     #[must_use]
-    pub fn count(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         self.count
     }
 
     /// Bytes read so far, and of how many, where that is known.
     #[must_use]
-    pub fn progress(&self) -> (u64, Option<u64>) {
+    pub(super) fn progress(&self) -> (u64, Option<u64>) {
         (self.read, self.size)
     }
 
@@ -77,7 +77,7 @@ impl Lines {
     /// # Errors
     ///
     /// It cannot be read.
-    pub fn next_line(&mut self) -> anyhow::Result<Option<Line>> {
+    pub(super) fn next_line(&mut self) -> anyhow::Result<Option<Line>> {
         loop {
             let mut bytes = Vec::with_capacity(512);
             let kept = self.most as u64 + 2;

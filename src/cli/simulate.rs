@@ -16,7 +16,7 @@ use crate::domain::time::Timestamp;
 /// # Errors
 ///
 /// The file cannot be read, `--until` is no time, or standard output cannot be written.
-pub fn simulate(
+pub(super) fn simulate(
     args: &args::Simulate,
     config: &Loaded,
     out: &mut dyn Write,

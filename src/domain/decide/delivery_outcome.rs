@@ -59,7 +59,7 @@ impl Step<'_> {
         if open.is_empty() {
             // a definite success still counts, whatever closed the attempt.
             if end == LegEnd::Delivered {
-                let device = only.or(mine.first().map(|leg| leg.device));
+                let device = only.or_else(|| mine.first().map(|leg| leg.device));
                 if let Some(device) = device {
                     self.end_leg(place, number, device, end, None, at);
                 }

@@ -192,7 +192,7 @@ impl Step<'_> {
             What::Ucn => message.map_or((0, 0), |m| (m.ucn.backoffs, m.attempts)),
             What::Message | What::Forward => message.map_or((0, 0), |m| (m.backoffs, m.attempts)),
         };
-        let content = message.map(|m| &m.content).or(owed.map(|owed| &owed.content));
+        let content = message.map(|m| &m.content).or_else(|| owed.map(|owed| &owed.content));
         let Some(content) = content else { return at };
         let m = MessageRef(place, Arc::clone(&content.message_id));
         let seed = format!("{}/{}/{number}", self.user.address, content.message_id);

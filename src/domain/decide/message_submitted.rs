@@ -41,7 +41,9 @@ impl Step<'_> {
         let ruled = self.ruled(sent, &content);
         let interwork = match kind {
             Kind::Imdn | Kind::System => Interwork::Fallback,
-            _ => ruled.interwork.unwrap_or(sent.interwork),
+            Kind::Pager | Kind::Large | Kind::Chat | Kind::File | Kind::Geolocation => {
+                ruled.interwork.unwrap_or(sent.interwork)
+            }
         };
         let over = self.over_quota(&content);
         let m = MessageRef(self.user.next_place, Arc::clone(&content.message_id));

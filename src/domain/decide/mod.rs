@@ -119,6 +119,10 @@ pub struct Decided {
 /// # Errors
 ///
 /// As [`decide`].
+///
+/// # Panics
+///
+/// Where a step says more than `MAX_EVENTS` things: the journal could not hold it.
 pub fn step(
     user: &mut User,
     input: &Input<'_>,

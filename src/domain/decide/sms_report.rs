@@ -296,7 +296,10 @@ impl Step<'_> {
                     .is_some_and(|m| !matches!(m.content.kind, Kind::Imdn | Kind::System));
                 self.emit(Event::NotInterworkable { m: m.clone(), ucn });
             }
-            Class::Policy if what == What::Message => {
+            Class::Policy
+                if what == What::Message
+                    && self.user.message(place).is_some_and(|m| !m.sms_refused) =>
+            {
                 self.emit(Event::SmsRefused { m: m.clone() });
             }
             Class::Absent
@@ -356,21 +359,25 @@ impl Step<'_> {
             m.sms_log.iter().rev().find(wanted).map(|log| self.sms_from(m, log))
         };
         let all: Vec<Sms> = self.user.named(message_id, from).filter_map(newest).collect();
-        let chosen = all.iter().find(|sms| sms.open).or(all.first()).cloned();
-        chosen.ok_or_else(|| {
+        let out = all.iter().find(|sms| sms.open).cloned();
+        let chosen = out.or_else(|| self.slot_of_ended(message_id, what));
+        chosen.or_else(|| all.first().cloned()).ok_or_else(|| {
             let live = self.user.named(message_id, from).next().is_some();
-            let slot = self.slot_of_ended(message_id);
-            match slot {
-                Some(_) => Ignored::Final,
-                None if live => Ignored::Late,
-                None => self.absent_message(message_id),
-            }
+            if live { Ignored::Late } else { self.absent_message(message_id) }
         })
     }
 
-    fn slot_of_ended(&self, message_id: &str) -> Option<&MessageRef> {
+    /// The SMS that is still out although its message has ended: its end frees the slot (3.2).
+    fn slot_of_ended(&self, message_id: &str, what: Option<What>) -> Option<Sms> {
         let slot = self.user.sms_slot.as_ref()?;
-        (*slot.m.1 == *message_id && self.user.message(slot.m.place()).is_none()).then_some(&slot.m)
+        let ended = *slot.m.1 == *message_id && self.user.message(slot.m.place()).is_none();
+        (ended && what.is_none_or(|what| what == slot.what)).then(|| Sms {
+            m: slot.m.clone(),
+            number: slot.number,
+            what: slot.what,
+            open: true,
+            handed: false,
+        })
     }
 
     fn sms_from(&self, m: &Deferred, log: &SmsLog) -> Sms {

@@ -46,7 +46,7 @@ impl Step<'_> {
                 // no report at all by the end of its validity.
                 let Some(m) = self.user.message(place) else { return };
                 let (m, number) = (m.m(), m.handed.as_ref().map_or(0, |sms| sms.number));
-                self.emit(Event::SmsEnded { m: m.clone(), n: number });
+                self.emit(Event::SmsEnded { m, n: number });
                 self.delivered(place, Access::Sms, End::Assumed, None, at);
             }
             Due::Held(place) => {
