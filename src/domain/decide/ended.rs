@@ -24,7 +24,7 @@ impl Step<'_> {
         place: u32,
         access: Access,
         end: End,
-        device: Option<DeviceId>,
+        took: &[DeviceId],
         at: Timestamp,
     ) {
         let Some(m) = self.user.message(place) else { return };
@@ -37,7 +37,7 @@ impl Step<'_> {
             }
             self.record(place, mms, Some(at));
         }
-        self.owe_copies(place, access, device, at);
+        self.owe_copies(place, access, took, at);
         self.emit(Event::Ended { m: name, end, at });
     }
 
@@ -57,7 +57,7 @@ impl Step<'_> {
     }
 
     /// which devices are owed a copy of a message that one of them has.
-    fn owe_copies(&mut self, place: u32, access: Access, device: Option<DeviceId>, at: Timestamp) {
+    fn owe_copies(&mut self, place: u32, access: Access, took: &[DeviceId], at: Timestamp) {
         let Some(m) = self.user.message(place) else { return };
         let until = (at + self.policy.device_copy).min(m.expires_at);
         if until <= at || m.content.kind.in_imdn_lane() {
@@ -72,10 +72,7 @@ impl Step<'_> {
             let accepted = leg.and_then(|l| l.end) == Some(crate::domain::event::LegEnd::Accepted);
             m.served.contains(&id)
                 || m.refused_by.contains(&id)
-                || Some(id) == device
-                || (device.is_none()
-                    && access == Access::Cpm
-                    && leg.is_some_and(|l| l.end.is_some()))
+                || took.contains(&id)
                 || (accepted && access == Access::Cpm)
                 || (access == Access::Sms && Some(id) == primary)
         };

@@ -107,7 +107,7 @@ impl Step<'_> {
         self.phone_took_sms(domain);
         if sms.what == What::Message && live {
             let end = End::Delivered(Access::Sms);
-            self.delivered(place, Access::Sms, end, None, self.now);
+            self.delivered(place, Access::Sms, end, &[], self.now);
         }
         Ok(())
     }

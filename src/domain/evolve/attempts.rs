@@ -180,7 +180,12 @@ impl User {
                 message.refused_by.push(id);
             }
             if *end == LegEnd::Delivered {
+                message.ip_infra = 0;
                 message.served.push(id);
+                let accepted = |leg: &Leg| leg.attempt == *n && leg.end == Some(LegEnd::Accepted);
+                if !message.legs.iter().any(accepted) {
+                    message.awaiting = message.awaiting.filter(|(number, _)| number != n);
+                }
             }
         }
         let Some(device) = self.device_mut(id) else { return };
