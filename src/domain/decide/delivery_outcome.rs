@@ -48,7 +48,7 @@ impl Step<'_> {
         let open: Vec<_> = mine.iter().filter(|leg| leg.end.is_none()).collect();
         let awaited = m.awaiting.is_some_and(|(awaiting, _)| awaiting == number);
         let parked = m.parked == Some((Access::Cpm, number));
-        let at = self.now;
+        let at = self.observed();
         if told.outcome == Outcome::Started {
             if open.iter().all(|leg| leg.started_at.is_some()) {
                 return Err(Ignored::NoChange);
@@ -117,12 +117,12 @@ impl Step<'_> {
         }
         if told.outcome == Outcome::Started {
             let d = only.and_then(|id| self.user.device(id)).map(super::key);
-            self.emit(Event::AttemptTaken { m, n: name.number, d, at: self.now });
+            self.emit(Event::AttemptTaken { m, n: name.number, d, at: self.observed() });
             return Ok(());
         }
         let answer = leg_end(told, true);
         for device in open {
-            self.end_copy(place, device, answer, self.now);
+            self.end_copy(place, device, answer, self.observed());
         }
         Ok(())
     }
@@ -139,7 +139,7 @@ impl Step<'_> {
                 self.ended_attempt(name.key)
             }
         })?;
-        let at = self.now;
+        let at = self.observed();
         match told.outcome {
             Outcome::Started => {
                 let slot = self.user.sms_slot.as_ref();
@@ -190,7 +190,7 @@ impl Step<'_> {
         self.emit(Event::SmsAccepted {
             m: sms.m.clone(),
             n: sms.number,
-            at: self.now,
+            at: self.observed(),
             report: self.policy.sms_reports == SmsReports::AskBoth
                 && told.report_expected != Some(false),
             handed,

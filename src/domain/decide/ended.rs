@@ -17,8 +17,8 @@ use crate::domain::time::Timestamp;
 use crate::domain::user::{Deferred, RECORDED, key_digest};
 
 impl Step<'_> {
-    /// The message is delivered: by IP its client says so itself, by SMS we do if it is confirmed
-    /// (IMDN-6); other devices of the user are owed a copy.
+    /// The message is delivered; other devices of the user are owed a copy. By IP the client
+    /// tells the sender itself (IMDN-6).
     pub(super) fn delivered(
         &mut self,
         place: u32,
@@ -28,15 +28,7 @@ impl Step<'_> {
         at: Timestamp,
     ) {
         let Some(m) = self.user.message(place) else { return };
-        let mms = m.handed.as_ref().or(self.user.sms_slot.as_ref()).is_some_and(|sms| sms.mms);
         let name = m.m();
-        if access == Access::Sms {
-            if end == End::Delivered(Access::Sms) {
-                self.tell_interworked(place, mms);
-                self.notify(place, Notice::Delivered, None, None);
-            }
-            self.record(place, mms, Some(at));
-        }
         self.owe_copies(place, access, took, at);
         self.emit(Event::Ended { m: name, end, at });
     }

@@ -70,11 +70,11 @@ impl Step<'_> {
             .map(|leg| (leg.device, leg.attempt))
             .collect();
         let took: Vec<DeviceId> = legs.iter().map(|(device, _)| *device).collect();
-        self.ip_success(place, &took, self.now);
+        self.ip_success(place, &took, self.observed());
         // where the primary is still owed it, this device is served.
         for (device, number) in legs {
-            self.end_leg(place, number, device, LegEnd::Delivered.into(), self.now);
-            self.close_attempt(place, number, self.now);
+            self.end_leg(place, number, device, LegEnd::Delivered.into(), self.observed());
+            self.close_attempt(place, number, self.observed());
         }
     }
 
@@ -97,8 +97,8 @@ impl Step<'_> {
                 self.emit(Event::Unparked { m: m.clone() });
             }
             let end = LegEnd::Failed(Class::Permanent);
-            self.end_leg(place, number, device, end.into(), self.now);
-            self.close_attempt(place, number, self.now);
+            self.end_leg(place, number, device, end.into(), self.observed());
+            self.close_attempt(place, number, self.observed());
         }
     }
 }

@@ -44,8 +44,10 @@ impl Step<'_> {
             Due::Handed(place) => {
                 // no report at all by the end of its validity.
                 let Some(m) = self.user.message(place) else { return };
-                let (m, number) = (m.m(), m.handed.as_ref().map_or(0, |sms| sms.number));
+                let Some(sms) = &m.handed else { return };
+                let (m, number, mms) = (m.m(), sms.number, sms.mms);
                 self.emit(Event::SmsEnded { m, n: number });
+                self.record(place, mms, Some(at));
                 self.delivered(place, Access::Sms, End::Assumed, &[], at);
             }
             Due::Held(place) => {
@@ -123,6 +125,7 @@ impl Step<'_> {
         if slot.accepted_at.is_some() && !slot.report {
             self.emit(Event::SmsEnded { m: slot.m.clone(), n: slot.number });
             if slot.what == What::Message {
+                self.record(place, slot.mms, Some(at));
                 self.delivered(place, Access::Sms, End::Assumed, &[], at);
             }
             return;

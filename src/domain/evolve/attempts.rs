@@ -295,7 +295,7 @@ impl User {
         }
         slot.started_at = slot.started_at.or(Some(*at));
         slot.accepted_at = Some(*at);
-        slot.report_from = Some(*at);
+        slot.report_from = Some(slot.asked_at.max(*at));
         slot.report = *report;
         slot.mms = *mms;
         if *handed {
