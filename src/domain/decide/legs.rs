@@ -140,8 +140,7 @@ impl Step<'_> {
         };
         let retry_after = legs.iter().filter_map(|leg| leg.retry_after).max();
         self.attempt_ended(place, number, class, unknown, retry_after, at);
-        let probing = class == Class::Absent && !had(LegEnd::Artefact);
-        self.rung_goes_on |= probing && self.probed == Some((place, number));
+        self.rung_goes_on |= class == Class::Absent && self.probed == Some((place, number));
     }
 
     fn attempt_ended(
