@@ -81,6 +81,9 @@ pub enum NotNow {
     /// Its life is over.
     #[error("its lifetime is over")]
     Expired,
+    /// IP is open to it, or about to be (I-6).
+    #[error("IP is open to it, and goes first")]
+    IpFirst,
     /// There is one SMS at a time.
     #[error("another SMS of the user is outstanding")]
     SlotTaken,
@@ -207,7 +210,8 @@ impl Step<'_> {
     }
 
     fn view(&self) -> View<'_> {
-        View { user: self.user, policy: self.policy, now: self.now, fresh: self.fresh }
+        let Self { policy, at, now, fresh, .. } = *self;
+        View { user: self.user, policy, at, now, fresh }
     }
 
     /// A reachability transition happened: a contact bound, lost, suspected or cleared; a slot that
@@ -310,6 +314,9 @@ impl Step<'_> {
 
     /// Step 5: the ladder is kept, armed or dropped, and climbed where its time has come.
     fn keep_ladder(&mut self) {
+        if self.user.messages.is_empty() {
+            return self.end_ladder();
+        }
         let armed_at = self.user.ladder.armed_at;
         let moved =
             self.moved.is_some_and(|moved| armed_at.is_none_or(|armed_at| moved >= armed_at));
@@ -340,6 +347,17 @@ impl Step<'_> {
             && ladder.next_at.is_some_and(|next| next <= self.now)
         {
             self.climb(ladder.kind);
+        }
+    }
+
+    /// T-22, L-11: with the last message the ladder ends, rung and all, for nothing of it may outlive
+    /// what a user is remembered by.
+    fn end_ladder(&mut self) {
+        if self.user.ladder.next_at.is_some() {
+            self.emit(Event::LadderDropped {});
+        }
+        if self.user.ladder.rung > 0 || self.user.ladder.resume_at.is_some() {
+            self.emit(Event::LadderReset {});
         }
     }
 

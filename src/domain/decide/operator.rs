@@ -90,6 +90,9 @@ impl Step<'_> {
             self.emit(Event::LadderArmed { at, next, rung: Rung::Free, only });
             return Ok(());
         }
+        if view.by_ip(m) && view.sms_what(m).is_some() {
+            return Err(NotNow::IpFirst);
+        }
         let taken = self.user.sms_slot.is_some() && view.sms_what(m).is_some();
         Err(if taken { NotNow::SlotTaken } else { NotNow::NoWay })
     }
@@ -149,7 +152,7 @@ impl Step<'_> {
         match self.policy.imsi_change {
             ImsiChange::Close => self.close_identity(),
             ImsiChange::Keep => {
-                let kind = self.user.sms_block.map(|block| block.kind);
+                let kind = self.view().block();
                 if matches!(kind, Some(BlockKind::Barred | BlockKind::NotCapable)) {
                     self.emit(Event::SmsUnblocked { timer: false });
                     self.news();

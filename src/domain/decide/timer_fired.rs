@@ -31,7 +31,8 @@ impl Step<'_> {
             self.fall_due(due, at);
         }
         self.now = until;
-        self.emit(Event::Looked { until });
+        let at = (self.at > until).then_some(self.at);
+        self.emit(Event::Looked { until, at });
         Ok(())
     }
 
