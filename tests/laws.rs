@@ -16,6 +16,9 @@ mod check;
 #[path = "laws/naive.rs"]
 mod naive;
 #[cfg(test)]
+#[path = "laws/order.rs"]
+mod order;
+#[cfg(test)]
 #[path = "laws/random.rs"]
 mod random;
 #[cfg(test)]
@@ -31,6 +34,7 @@ mod tests {
     use deferd::domain::decide::step;
 
     use crate::check::{Laws, Step};
+    use crate::order::{hope_wins_in_either_order, order_and_repeats_do_not_matter};
     use crate::world::World;
 
     /// No life ends later than this after the last fact: the longest lifetime, and copies after it.
@@ -41,7 +45,23 @@ mod tests {
         if let Some(seed) = number("DEFERD_SEED") {
             return walk(seed, true);
         }
-        over_seeds(number("DEFERD_SEEDS").unwrap_or(10_000), |seed| walk(seed, false));
+        over_seeds(seeds(), |seed| walk(seed, false));
+    }
+
+    #[test]
+    fn order_and_repeats_of_facts_do_not_matter() {
+        match number("DEFERD_SEED") {
+            Some(seed) => order_and_repeats_do_not_matter(seed),
+            None => over_seeds(seeds(), order_and_repeats_do_not_matter),
+        }
+    }
+
+    #[test]
+    fn hope_wins_within_the_tolerance_in_either_order() {
+        match number("DEFERD_SEED") {
+            Some(seed) => hope_wins_in_either_order(seed),
+            None => over_seeds(seeds(), hope_wins_in_either_order),
+        }
     }
 
     /// One world from its beginning to its end: all that is told, then alarms until none is set.
@@ -55,10 +75,12 @@ mod tests {
             assert!(steps < STEPS, "liveness: it never ends; waiting: {:?}", world.user);
             let Some(input) = world.next() else { break };
             let before = world.user.clone();
+            if aloud {
+                println!("{} {input:?}", world.at);
+            }
             let outcome = step(&mut world.user, &input, world.at, &world.policy)
                 .map(|decided| decided.events);
             if aloud {
-                println!("{} {:?}", world.at, input);
                 println!("    {outcome:?}");
             }
             let commands = laws.hold(&Step {
@@ -116,6 +138,10 @@ mod tests {
             failed == u64::MAX,
             "a law broke: DEFERD_SEED={failed} cargo test --test laws -- --nocapture replays it"
         );
+    }
+
+    fn seeds() -> u64 {
+        number("DEFERD_SEEDS").unwrap_or(10_000)
     }
 
     fn number(name: &str) -> Option<u64> {

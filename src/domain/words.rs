@@ -191,7 +191,10 @@ impl Event {
                 };
                 format!("ending {}: {why}", m.as_ref().map_or("all", |m| &*m.1))
             }
-            Self::LifeCut { m, expires } => format!("life of {m} ends {}", clock(*expires)),
+            Self::LifeCut { m, expires } => {
+                let whose = m.as_ref().map_or("all", |m| &*m.1);
+                format!("life of {whose} ends {}", clock(*expires))
+            }
             Self::HoldSet { ms, hold } => format!("{} {}", names(ms), held(hold, clock)),
             Self::HoldEnded { ms, by } => format!("{} no longer held by {}", names(ms), who(by)),
             Self::UserHeld { reason } => format!("user held: {reason}"),

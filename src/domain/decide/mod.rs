@@ -374,7 +374,7 @@ impl Step<'_> {
             && self.view().rung_by_sms(None).is_some()
     }
 
-    /// A person's retry waits for its alarm; nothing else moves it. Whether there was one.
+    /// A person's retry waits for its alarm; nothing else moves it. Whether one waits, or goes.
     fn climb_for_one(&mut self) -> bool {
         let Some(only) = self.user.ladder.only else { return false };
         let due = self.user.ladder.next_at.is_some_and(|next| next <= self.now);
@@ -384,10 +384,13 @@ impl Step<'_> {
         match self.view().rung_by_sms(Some(only)).map(|(m, what)| (m.place, what)) {
             Some((place, what)) => {
                 self.start(place, Access::Sms, what, Vec::new(), Some(Rung::Free));
+                true
             }
-            None => self.emit(Event::LadderDropped {}),
+            None => {
+                self.emit(Event::LadderDropped {});
+                false
+            }
         }
-        true
     }
 
     /// A rung: the head only, once; by IP to contacts we had given up, else by SMS.
