@@ -409,8 +409,9 @@ pub enum Event {
     },
     /// Its life ends then (T-27 expire).
     LifeCut {
-        /// The message.
-        m: MessageRef,
+        /// The message; absent: all of the user's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        m: Option<MessageRef>,
         /// When.
         expires: Timestamp,
     },

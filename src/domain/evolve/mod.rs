@@ -276,8 +276,10 @@ impl User {
                 }
             }
             Event::LifeCut { m, expires } => {
-                if let Some(message) = self.message_mut(m.place()) {
-                    message.expires_at = message.expires_at.min(*expires);
+                for message in &mut self.messages {
+                    if m.as_ref().is_none_or(|m| m.place() == message.place) {
+                        message.expires_at = message.expires_at.min(*expires);
+                    }
                 }
             }
             Event::HoldSet { ms, hold } => {
