@@ -21,6 +21,7 @@ mod wake;
 
 use std::sync::Arc;
 
+use super::command::Command;
 use super::event::{Access, Event, MessageRef, Rung, Trigger};
 use super::input::{Fact, Input, What};
 use super::message::Content;
@@ -103,7 +104,16 @@ pub fn decide(
     at: Timestamp,
     policy: &Policy,
 ) -> Result<Vec<Event>, Ignored> {
-    step(&mut user.clone(), input, at, policy)
+    step(&mut user.clone(), input, at, policy).map(|decided| decided.events)
+}
+
+/// What a step decided: its events, and what they ask of others.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decided {
+    /// What moved the state, in order.
+    pub events: Vec<Event>,
+    /// The commands of the events, each on the state after its event (L-6).
+    pub commands: Vec<Command>,
 }
 
 /// [`decide`], moving `user` by the events as they come; where it is an error, not at all.
@@ -120,7 +130,7 @@ pub fn step(
     input: &Input<'_>,
     at: Timestamp,
     policy: &Policy,
-) -> Result<Vec<Event>, Ignored> {
+) -> Result<Decided, Ignored> {
     let timer = input.fact == Fact::TimerFired;
     let now = if timer { input.told.time.min(at) } else { at };
     let mut step = Step {
@@ -139,6 +149,7 @@ pub fn step(
         first_try: false,
         stored_notice: None,
         events: Vec::new(),
+        commands: Vec::new(),
     };
     step.take_in(&input.fact)?;
     if step.events.is_empty() && !timer {
@@ -152,7 +163,10 @@ pub fn step(
         step.keep_ladder();
     }
     assert!(step.events.len() <= MAX_EVENTS, "{} events in one step", step.events.len());
-    Ok(step.events)
+    if step.events.is_empty() {
+        return Err(Ignored::NotDue);
+    }
+    Ok(Decided { events: step.events, commands: step.commands })
 }
 
 /// A step under way: the state as the events so far have left it.
@@ -179,11 +193,13 @@ struct Step<'a> {
     /// A message just accepted, whose sender may hear that it waits (IMDN-7).
     stored_notice: Option<u32>,
     events: Vec<Event>,
+    commands: Vec<Command>,
 }
 
 impl Step<'_> {
     fn emit(&mut self, event: Event) {
         self.user.evolve(&event);
+        self.commands.extend(Command::of(self.user, &event, self.policy));
         self.events.push(event);
     }
 

@@ -349,6 +349,7 @@ pub enum Event {
         /// The message.
         m: MessageRef,
         /// As what: an SMS or an MMS.
+        #[serde(rename = "as")]
         as_: Technology,
         /// When it was delivered, if it was.
         #[serde(default, skip_serializing_if = "Option::is_none")]

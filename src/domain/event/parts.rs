@@ -49,13 +49,27 @@ pub enum HoldBy {
 }
 
 /// One reason to keep a message back, and until when.
+///
+/// Written as an array of its fields, in this order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(HoldBy, Option<Timestamp>)", into = "(HoldBy, Option<Timestamp>)")]
 pub struct Hold {
     /// Who keeps it.
     pub by: HoldBy,
     /// Until when, if that is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+}
+
+impl From<(HoldBy, Option<Timestamp>)> for Hold {
+    fn from((by, until): (HoldBy, Option<Timestamp>)) -> Self {
+        Self { by, until }
+    }
+}
+
+impl From<Hold> for (HoldBy, Option<Timestamp>) {
+    fn from(hold: Hold) -> Self {
+        (hold.by, hold.until)
+    }
 }
 
 /// What made SMS possible, or ended IP: it decides how long IP is waited for (TM-6).
