@@ -6,6 +6,8 @@
 
 mod delivery_outcome;
 mod ended;
+#[cfg(test)]
+mod given;
 mod imdn_received;
 mod ims;
 mod legs;

@@ -406,3 +406,104 @@ impl Step<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::given::{Given, cs_attached, message, outcome, text};
+    use super::*;
+    use crate::domain::failure::Cause;
+    use crate::domain::input::{Fact, Outcome};
+
+    /// Each class, by SMS: what it shuts, and what becomes of the message. (3.8)
+    #[test]
+    fn every_class_by_sms() {
+        let cases: [(Cause, &[&str]); 11] = [
+            (
+                Cause::Absent,
+                &["sms blocked: absent", "cs unknown", "failed m1#1 absent", "ladder next 1000s"],
+            ),
+            (
+                Cause::MemoryFull,
+                &["sms blocked: memory full until 3700s", "failed m1#1 memory-full"],
+            ),
+            (Cause::Busy, &["failed m1#1 busy", "back-off m1 sms until 110s"]),
+            (Cause::Congestion, &["failed m1#1 congestion", "back-off m1 sms until 110s"]),
+            (Cause::Infrastructure, &["failed m1#1 infrastructure", "back-off m1 sms until 110s"]),
+            (Cause::Late, &["failed m1#1 infrastructure", "back-off m1 sms until 110s"]),
+            (Cause::Content, &["failed m1#1 content", "no sms can carry m1, ucn due"]),
+            (Cause::Permanent, &["sms blocked: not capable until 86500s", "failed m1#1 permanent"]),
+            (Cause::Declined, &["sms blocked: not capable until 86500s", "failed m1#1 declined"]),
+            (Cause::Policy, &["failed m1#1 policy", "sms closed to m1"]),
+            (Cause::Unknown, &["outcome of m1#1 unknown", "parked m1#1 sms"]),
+        ];
+        for (cause, then) in cases {
+            let mut given = sms_out();
+            let id = given.attempt("m1", 1, Access::Sms);
+            let said = outcome(id, Outcome::Failed, Some(cause));
+
+            assert_eq!(given.words(100, Fact::DeliveryOutcome(said)), then, "{cause:?}");
+        }
+    }
+
+    /// The report of an SMS whose message has ended meanwhile frees the slot all the same. (3.2)
+    #[test]
+    fn a_report_frees_the_slot_of_an_ended_message() {
+        for delivered in [true, false] {
+            let mut given = sms_out();
+            given.user.evolve(&Event::Ended {
+                m: MessageRef(0, "m1".into()),
+                end: End::Cancelled,
+                at: given.user.looked,
+            });
+            let report = SmsReport { message_id: Some("m1".into()), ..SmsReport::default() };
+            let fact = if delivered { Fact::SmsDelivered(report) } else { Fact::SmsFailed(report) };
+
+            given.at(100, fact).unwrap();
+
+            assert_eq!(given.user.sms_slot, None);
+        }
+    }
+
+    /// Memory that stays full is asked after an hour, then every six; other ends begin anew. (T-15)
+    #[test]
+    fn memory_full_waits_longer_each_time() {
+        let mut given = sms_out();
+        let full = |given: &mut Given, at, number| {
+            let said = outcome(
+                given.attempt("m1", number, Access::Sms),
+                Outcome::Failed,
+                Some(Cause::MemoryFull),
+            );
+            given.words(at, Fact::DeliveryOutcome(said)).first().cloned()
+        };
+        assert_eq!(
+            full(&mut given, 100, 1).as_deref(),
+            Some("sms blocked: memory full until 3700s")
+        );
+        given.ring(3700);
+        assert_eq!(
+            full(&mut given, 3710, 2).as_deref(),
+            Some("sms blocked: memory full until 25310s")
+        );
+        let ready = crate::domain::input::SmsReady {
+            alert_reason: Some(crate::domain::input::AlertReason::Memory),
+            ..crate::domain::input::SmsReady::default()
+        };
+        given.at(4000, Fact::SmsReady(ready)).unwrap();
+        given.ring(4000);
+        assert_eq!(
+            full(&mut given, 4010, 3).as_deref(),
+            Some("sms blocked: memory full until 7610s")
+        );
+    }
+
+    /// m1 is out by SMS since 60 s; the phone is attached to CS.
+    fn sms_out() -> Given {
+        let mut given = Given::nothing();
+        given.at(0, cs_attached()).unwrap();
+        given.at(60, message(text("m1"))).unwrap();
+        let events = super::super::given::words(&given.ring(60));
+        assert_eq!(events, ["attempt m1#1 sms"]);
+        given
+    }
+}
