@@ -78,7 +78,8 @@ mod tests {
             if aloud {
                 println!("{} {input:?}", world.at);
             }
-            let outcome = step(&mut world.user, &input, world.at, &world.policy);
+            let outcome = step(&mut world.user, &input, world.at, &world.policy)
+                .map(|decided| decided.events);
             if aloud {
                 println!("    {outcome:?}");
             }

@@ -1,3 +1,63 @@
-//! What a person types.
+//! What a person types: parse, run, print; everything else stands in the rooms to the left.
 
+pub mod args;
 pub mod config;
+mod lines;
+mod simulate;
+pub mod simulation;
+
+use std::io::Write;
+
+use anyhow::Context;
+
+use self::args::{Args, Command};
+use self::config::{Config, Loaded};
+use crate::domain::address::Home;
+use crate::engine::worker::Settings;
+use crate::record::input::Reader;
+
+/// What a command has to say with its exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Done: 0.
+    Done,
+    /// It ran, and the answer is no: 1.
+    No,
+}
+
+/// Runs what was typed; answers go to `out`.
+///
+/// # Errors
+///
+/// It could not be done, or was typed wrong: exit code 2.
+pub fn run(
+    args: &Args,
+    env: impl Iterator<Item = (String, String)>,
+    out: &mut dyn Write,
+) -> anyhow::Result<Answer> {
+    // DEFERD_CONFIG is the flag's, and no key.
+    let env = env.filter(|(name, _)| name != "DEFERD_CONFIG");
+    let config = Config::load(args.config.as_deref(), env, &args.set)?;
+    for warning in &config.warnings {
+        warn(warning);
+    }
+    match &args.command {
+        Command::Simulate(args) => simulate::simulate(args, &config, out),
+    }
+}
+
+/// What the engine is started with, by this config.
+fn settings(config: &Loaded) -> anyhow::Result<Settings> {
+    let config = &config.config;
+    let home = Home::new(config.home_country_code.as_deref(), &config.home_domains)
+        .context("home_country_code, home_domains")?;
+    let reader = Reader { home, max_input_bytes: config.max_input_bytes as usize };
+    let mut policy = config.policy.clone();
+    policy.on_store_failure = config.pager.on_store_failure;
+    Ok(Settings { reader, policy })
+}
+
+/// Says something to the person, beside the answer.
+fn warn(text: &str) {
+    anstream::eprintln!("deferd: {text}");
+}

@@ -107,6 +107,8 @@ pub struct Notify {
 pub struct AnswerRevocation {
     /// The id of the answer.
     pub id: String,
+    /// The user.
+    pub user: Address,
     /// The sender's id of the message.
     pub message_id: Arc<str>,
     /// Who hears it.
@@ -264,6 +266,7 @@ impl Command {
             Event::RevocationAnswered { request, id, to, ok, reason } => {
                 let digest = user_digest(&user.address);
                 Some(Self::AnswerRevocation(AnswerRevocation {
+                    user: user.address.clone(),
                     id: format!(
                         "{digest:016x}{:016x}-revocation-{request:08x}",
                         key_digest(to, id)

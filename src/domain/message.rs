@@ -465,7 +465,7 @@ impl MessageSubmitted<'_> {
             from: self.from.as_ref().into(),
             kind: self.kind,
             content_type: self.content_type.as_ref().into(),
-            size: self.size.unwrap_or(body.octets() as u64),
+            size: self.size.unwrap_or_else(|| body.octets() as u64),
             body,
             sent_at: self.sent_at,
             disposition: Dispositions::of(self.disposition.iter().map(AsRef::as_ref)),

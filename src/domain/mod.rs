@@ -19,3 +19,4 @@ pub mod reachability;
 pub mod sms;
 pub mod time;
 pub mod user;
+mod words;

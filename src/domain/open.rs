@@ -173,7 +173,9 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn way(&self, device: &Device, contact: &Contact, m: &Deferred) -> bool {
         let leg_in_use = m.leg(device.id).is_some_and(|leg| {
-            leg.end.is_none() || (m.awaiting.is_some() && leg.end == Some(LegEnd::Accepted))
+            // Nor while its attempt is open: what follows from its answer is decided at the close.
+            m.legs.iter().any(|other| other.attempt == leg.attempt && other.end.is_none())
+                || (m.awaiting.is_some() && leg.end == Some(LegEnd::Accepted))
         });
         !contact.suspect
             && !leg_in_use

@@ -123,18 +123,30 @@ impl DeviceId {
 
 /// A device as commands name it: its key, and what it is made of.
 ///
-/// No field is left out when it is written: the packed state reads them by position.
+/// Written as an array of its fields, in this order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "NameFields", into = "NameFields")]
 pub struct DeviceName {
     /// `+sip.instance`, canonical (5.6).
-    #[serde(rename = "i", default)]
     pub instance: Option<Arc<str>>,
     /// `reg-id`.
-    #[serde(rename = "r", default)]
     pub reg_id: Option<u32>,
     /// The Contact URI: the key where there is no instance.
-    #[serde(rename = "c", default)]
     pub contact: Option<Arc<str>>,
+}
+
+type NameFields = (Option<Arc<str>>, Option<u32>, Option<Arc<str>>);
+
+impl From<NameFields> for DeviceName {
+    fn from((instance, reg_id, contact): NameFields) -> Self {
+        Self { instance, reg_id, contact }
+    }
+}
+
+impl From<DeviceName> for NameFields {
+    fn from(name: DeviceName) -> Self {
+        (name.instance, name.reg_id, name.contact)
+    }
 }
 
 impl DeviceName {

@@ -594,7 +594,7 @@ impl User {
     /// Whether nothing is held of this user at all.
     #[must_use]
     pub fn is_blank(&self) -> bool {
-        let Self { looked, looked_at, .. } = *self;
-        *self == Self { looked, looked_at, ..Self::new(self.address.clone()) }
+        let Self { looked, looked_at, next_place, .. } = *self;
+        *self == Self { looked, looked_at, next_place, ..Self::new(self.address.clone()) }
     }
 }

@@ -6,6 +6,8 @@
 
 mod delivery_outcome;
 mod ended;
+#[cfg(test)]
+mod given;
 mod imdn_received;
 mod ims;
 mod legs;
@@ -19,6 +21,7 @@ mod wake;
 
 use std::sync::Arc;
 
+use super::command::Command;
 use super::event::{Access, Event, MessageRef, Rung, Trigger};
 use super::input::{Fact, Input, What};
 use super::message::Content;
@@ -104,7 +107,16 @@ pub fn decide(
     at: Timestamp,
     policy: &Policy,
 ) -> Result<Vec<Event>, Ignored> {
-    step(&mut user.clone(), input, at, policy)
+    step(&mut user.clone(), input, at, policy).map(|decided| decided.events)
+}
+
+/// What a step decided: its events, and what they ask of others.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decided {
+    /// What moved the state, in order.
+    pub events: Vec<Event>,
+    /// The commands of the events, each on the state after its event (L-6).
+    pub commands: Vec<Command>,
 }
 
 /// [`decide`], moving `user` by the events as they come; where it is an error, not at all.
@@ -112,12 +124,16 @@ pub fn decide(
 /// # Errors
 ///
 /// As [`decide`].
+///
+/// # Panics
+///
+/// Where a step says more than `MAX_EVENTS` things: the journal could not hold it.
 pub fn step(
     user: &mut User,
     input: &Input<'_>,
     at: Timestamp,
     policy: &Policy,
-) -> Result<Vec<Event>, Ignored> {
+) -> Result<Decided, Ignored> {
     let timer = input.fact == Fact::TimerFired;
     let now = if timer { input.told.time.min(at) } else { at };
     let mut step = Step {
@@ -136,6 +152,7 @@ pub fn step(
         first_try: false,
         stored_notice: None,
         events: Vec::new(),
+        commands: Vec::new(),
     };
     step.take_in(&input.fact)?;
     if step.events.is_empty() && !timer {
@@ -149,7 +166,10 @@ pub fn step(
         step.keep_ladder();
     }
     assert!(step.events.len() <= MAX_EVENTS, "{} events in one step", step.events.len());
-    Ok(step.events)
+    if step.events.is_empty() {
+        return Err(Ignored::NotDue);
+    }
+    Ok(Decided { events: step.events, commands: step.commands })
 }
 
 /// A step under way: the state as the events so far have left it.
@@ -176,12 +196,19 @@ struct Step<'a> {
     /// A message just accepted, whose sender may hear that it waits (IMDN-7).
     stored_notice: Option<u32>,
     events: Vec<Event>,
+    commands: Vec<Command>,
 }
 
 impl Step<'_> {
     fn emit(&mut self, event: Event) {
         self.user.evolve(&event);
+        self.commands.extend(Command::of(self.user, &event, self.policy));
         self.events.push(event);
+    }
+
+    /// When the fact was observed, as far as deadlines may count from it (TM-2).
+    fn observed(&self) -> Timestamp {
+        if self.timer { self.now } else { self.told.clamped(self.policy) }
     }
 
     fn view(&self) -> View<'_> {

@@ -1,0 +1,90 @@
+//! What was typed.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Deferred delivery for telecom messaging: keeps messages for RCS/CPM users who cannot be reached,
+/// watches their phones come back, and delivers by IP or by SMS at the right moment.
+#[derive(Debug, Parser)]
+#[command(name = "deferd", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Start with `deferd demo`. Every command has --help with examples.")]
+pub struct Args {
+    /// The config file; without one every key is at its default
+    #[arg(long, global = true, value_name = "FILE", env = "DEFERD_CONFIG")]
+    pub config: Option<PathBuf>,
+
+    /// Set one key, such as policy.settle_seconds=0; beats environment and file
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+
+    /// Colour: on terminals only, unless NO_COLOR is set
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run inputs through the engine in virtual time
+    Simulate(Simulate),
+}
+
+/// `deferd simulate`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = SIMULATE_HELP)]
+pub struct Simulate {
+    /// CloudEvents, one a line; `-` reads standard input
+    #[arg(value_name = "FILE.jsonl")]
+    pub file: PathBuf,
+
+    /// What becomes of attempts that the file says nothing of
+    #[arg(long, value_enum, default_value_t = Outcomes::None)]
+    pub outcomes: Outcomes,
+
+    /// Print the journal records too
+    #[arg(long)]
+    pub journal: bool,
+
+    /// Stop at this instant (RFC 3339) instead of when nothing is due any more
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+}
+
+const SIMULATE_HELP: &str = "\
+Inputs are taken in file order; alarms ring when they are due; nothing sleeps. What would have been
+published comes out on standard output, one CloudEvent a line. Lines that cannot be used come out as
+cpm.input.rejected, and their number on standard error. The same file gives the same output, byte for
+byte.
+
+Examples:
+  deferd simulate events.jsonl
+  deferd simulate events.jsonl --outcomes delivered --journal > run.jsonl
+  deferd simulate events.jsonl --set policy.ip_wait_after_attach_seconds=10
+  tshark -r trace.pcap -T ek … | deferd ingest ek - | deferd simulate -";
+
+/// Modelled outcomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Outcomes {
+    /// They time out
+    None,
+    /// Started at once, delivered a second later
+    Delivered,
+    /// Started at once, nobody answers a second later
+    Absent,
+}

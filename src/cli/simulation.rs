@@ -1,0 +1,212 @@
+//! The same worker in virtual time: nothing sleeps, alarms ring when they are due, and gateways may be
+//! modelled.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::domain::time::Timestamp;
+use crate::engine::ports::{Clock, Position, Received};
+use crate::engine::worker::{Done, FILE, Settings, Worker, WorkerError};
+use crate::log::memory::MemoryLog;
+use crate::record::envelope::Envelope;
+use crate::record::output::Output;
+
+/// How long a modelled gateway takes to answer.
+const ANSWERS_AFTER: Duration = Duration::from_secs(1);
+
+/// What becomes of attempts that the inputs say nothing of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outcomes {
+    /// Nothing: they time out.
+    #[default]
+    None,
+    /// Each is started at once, and delivered a second later.
+    Delivered,
+    /// Each is started at once, and nobody answers a second later.
+    Absent,
+}
+
+/// A clock that is set, not read.
+#[derive(Clone, Debug, Default)]
+pub struct VirtualClock(Rc<Cell<Timestamp>>);
+
+impl Clock for VirtualClock {
+    fn now(&self) -> Timestamp {
+        self.0.get()
+    }
+}
+
+/// What a simulation has done since it was last asked.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Journal lines, in order.
+    pub journal: Vec<Arc<[u8]>>,
+    /// What others were asked to do, in order.
+    pub outputs: Vec<Output>,
+    /// Counts.
+    pub done: Done,
+}
+
+/// A partition whose time is virtual.
+#[derive(Debug)]
+pub struct Simulation {
+    worker: Worker<MemoryLog, VirtualClock>,
+    clock: VirtualClock,
+    outcomes: Outcomes,
+    /// Answers of modelled gateways, in the order of their time.
+    answers: VecDeque<(Timestamp, Vec<u8>)>,
+    answered: u64,
+}
+
+impl Simulation {
+    /// A simulation of which nothing has happened yet: it is 1970.
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::open`]; a log in memory has none of them.
+    pub fn new(settings: Settings, outcomes: Outcomes) -> Result<Self, WorkerError> {
+        let clock = VirtualClock::default();
+        let worker = Worker::open(MemoryLog::default(), clock.clone(), settings, None)?;
+        Ok(Self { worker, clock, outcomes, answers: VecDeque::new(), answered: 0 })
+    }
+
+    /// Takes one input, line `line` of `file`: whatever falls due before its time happens first.
+    ///
+    /// # Errors
+    ///
+    /// [`WorkerError`].
+    pub fn take(&mut self, file: &str, line: u64, bytes: &[u8]) -> Result<Progress, WorkerError> {
+        let time = time_of(bytes).unwrap_or(self.clock.now()).max(self.clock.now());
+        let mut progress = self.run(Some(time))?;
+        self.clock.0.set(time);
+        self.worker.log().push(Received {
+            position: Position {
+                topic: format!("{FILE}{file}").into(),
+                partition: 0,
+                offset: line,
+            },
+            logged: time,
+            bytes: bytes.into(),
+        });
+        self.step(&mut progress)?;
+        Ok(progress)
+    }
+
+    /// Runs until nothing is due any more, or up to and including `until`.
+    ///
+    /// # Errors
+    ///
+    /// [`WorkerError`].
+    pub fn finish(&mut self, until: Option<Timestamp>) -> Result<Progress, WorkerError> {
+        let last = until.unwrap_or(Timestamp::MAX);
+        let mut progress = Progress::default();
+        while let Some(next) = self.next_due().filter(|next| *next <= last) {
+            self.go_to(next, &mut progress)?;
+        }
+        Ok(progress)
+    }
+
+    /// The virtual instant.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The worker, for whoever wants to look.
+    pub fn worker(&mut self) -> &mut Worker<MemoryLog, VirtualClock> {
+        &mut self.worker
+    }
+
+    /// Everything due before an input's time; at its very instant modelled answers come first, then it,
+    /// then alarms.
+    fn run(&mut self, before: Option<Timestamp>) -> Result<Progress, WorkerError> {
+        let limit = before.unwrap_or(Timestamp::MAX);
+        let mut progress = Progress::default();
+        loop {
+            let answer = self.answers.front().map(|(at, _)| *at).filter(|at| *at <= limit);
+            let alarm = self.worker.next_alarm().filter(|at| *at < limit);
+            let Some(next) = [answer, alarm].into_iter().flatten().min() else {
+                return Ok(progress);
+            };
+            self.go_to(next, &mut progress)?;
+        }
+    }
+
+    fn next_due(&mut self) -> Option<Timestamp> {
+        let answer = self.answers.front().map(|(at, _)| *at);
+        [answer, self.worker.next_alarm()].into_iter().flatten().min()
+    }
+
+    fn go_to(&mut self, at: Timestamp, progress: &mut Progress) -> Result<(), WorkerError> {
+        let at = at.max(self.clock.now());
+        self.clock.0.set(at);
+        while self.answers.front().is_some_and(|(due, _)| *due <= at) {
+            let Some((_, bytes)) = self.answers.pop_front() else { break };
+            self.answered += 1;
+            let offset = self.answered;
+            let position = Position { topic: "modelled".into(), partition: 0, offset };
+            self.worker.log().push(Received { position, logged: at, bytes: bytes.into() });
+        }
+        self.step(progress)
+    }
+
+    fn step(&mut self, progress: &mut Progress) -> Result<(), WorkerError> {
+        let done = self.worker.step()?;
+        progress.done.inputs += done.inputs;
+        progress.done.rejected += done.rejected;
+        progress.done.duplicates += done.duplicates;
+        progress.done.decided += done.decided;
+        let log = self.worker.log();
+        let journal = log.take_journal();
+        let outputs = std::mem::take(&mut log.outputs);
+        for output in &outputs {
+            self.model(output);
+        }
+        progress.journal.extend(journal);
+        progress.outputs.extend(outputs);
+        Ok(())
+    }
+
+    /// What a modelled gateway makes of a command.
+    fn model(&mut self, command: &Output) {
+        #[derive(Deserialize)]
+        struct Asked<'a> {
+            #[serde(rename = "type")]
+            kind: &'a str,
+            id: &'a str,
+            subject: Option<&'a str>,
+        }
+        let Ok(asked) = serde_json::from_slice::<Asked<'_>>(&command.bytes) else { return };
+        let answer = match self.outcomes {
+            Outcomes::None => return,
+            Outcomes::Delivered => r#""outcome":"delivered""#,
+            Outcomes::Absent => r#""outcome":"failed","cause":"absent""#,
+        };
+        if asked.kind != "cpm.delivery.requested.v1" {
+            return;
+        }
+        let now = self.clock.now();
+        let (id, subject) = (asked.id, asked.subject.unwrap_or_default());
+        for (at, word, says) in
+            [(now, "started", r#""outcome":"started""#), (now + ANSWERS_AFTER, "answered", answer)]
+        {
+            let event = format!(
+                "{{\"specversion\":\"1.0\",\"id\":\"{id}/{word}\",\"source\":\"/deferd/modelled\",\
+                 \"type\":\"cpm.delivery.outcome.v1\",\"subject\":\"{subject}\",\"time\":\"{at}\",\
+                 \"data\":{{\"attempt_id\":\"{id}\",{says}}}}}"
+            );
+            let place = self.answers.partition_point(|(due, _)| *due <= at);
+            self.answers.insert(place, (at, event.into_bytes()));
+        }
+    }
+}
+
+/// The `time` of an input, if it is one and has one.
+fn time_of(bytes: &[u8]) -> Option<Timestamp> {
+    Envelope::read(bytes).ok()?.time
+}

@@ -1,0 +1,116 @@
+//! All that the engine asks of the world.
+
+use std::sync::Arc;
+
+use crate::domain::time::Timestamp;
+use crate::record::output::Output;
+
+/// Where a record of an input topic stands.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// Its partition.
+    pub partition: u32,
+    /// Its offset there: 0, 1, 2, …
+    pub offset: u64,
+}
+
+impl std::fmt::Display for Position {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}/{}", self.topic, self.partition, self.offset)
+    }
+}
+
+/// A record of an input topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Where it stands.
+    pub position: Position,
+    /// When the log took it.
+    pub logged: Timestamp,
+    /// What it says.
+    pub bytes: Arc<[u8]>,
+}
+
+/// What one commit makes durable, together or not at all.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Journal records, one line each, in the order of their `seq`.
+    pub journal: Vec<Vec<u8>>,
+    /// The `seq` of the first of them.
+    pub first_seq: u64,
+    /// What others are asked to do because of them.
+    pub outputs: Vec<Output>,
+    /// The last input taken of each topic.
+    pub taken: Vec<Position>,
+}
+
+/// Ordered, durable, partitioned records: inputs in, journal and outputs out.
+///
+/// Durability: what [`commit`](Self::commit) returned `Ok` for survives a power cut.
+/// Delivery: after an error, and after a restart, records that were polled and not committed come
+/// again; none that were committed do.
+pub trait Log {
+    /// The next inputs of our partition, oldest first, at most `most`; none where none are waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Unavailable`] may pass: call again. [`LogError::Corrupt`] will not.
+    fn poll(&mut self, most: usize) -> Result<Vec<Received>, LogError>;
+
+    /// Up to when every input has been polled: no alarm that is due later may ring (TM-7, L-13). An
+    /// input that waits unread at that very instant goes first, so the instant is not included then.
+    fn taken_up_to(&mut self, now: Timestamp) -> Timestamp;
+
+    /// Makes a batch durable, all of it or nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Unavailable`]: nothing of it is durable as far as we know; what was polled since the
+    /// last commit comes again. [`LogError::Fenced`]: another owner has taken over: let go.
+    fn commit(&mut self, batch: Batch) -> Result<(), LogError>;
+
+    /// Journal lines from `seq` on, at most `most`, in order; none at the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`poll`](Self::poll).
+    fn journal(&mut self, seq: u64, most: usize) -> Result<Vec<Arc<[u8]>>, LogError>;
+
+    /// Continue after these positions: the journal's word on how far we got.
+    fn resume(&mut self, after: &[Position]);
+}
+
+/// What went wrong with a log, named for who can act.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LogError {
+    /// It may pass: drop what is not committed, and call again.
+    #[error("the log is unavailable: {0}")]
+    Unavailable(String),
+    /// Another owner has the partition.
+    #[error("another owner has taken over: {0}")]
+    Fenced(String),
+    /// What is there is not what was written: a person must look.
+    #[error("the log is corrupt: {0}")]
+    Corrupt(String),
+}
+
+/// Where checkpoints go. They may be lost at any time: that costs time, never a message.
+pub trait Store {
+    /// The last checkpoint that was saved whole; `None` where there is none, or none to trust.
+    fn load(&mut self) -> Option<Vec<u8>>;
+
+    /// Keeps a checkpoint instead of the one before.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong, in words: the checkpoint before stays, or none.
+    fn save(&mut self, checkpoint: &[u8]) -> Result<(), String>;
+}
+
+/// The wall clock, passed in.
+pub trait Clock {
+    /// What time it is.
+    fn now(&self) -> Timestamp;
+}

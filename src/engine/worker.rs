@@ -1,0 +1,427 @@
+//! One partition's loop: poll, decide on the overlay, ring what is due, commit, fold in.
+//!
+//! The same for `simulate`, the daemon and Kafka. Journal first: a step's records and outputs are durable
+//! together before the state moves, so a crash leaves the journal ahead and never the state.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::alarms::Alarms;
+use super::overlay::Overlay;
+use super::ports::{Batch, Clock, Log, LogError, Position, Received};
+use super::replay;
+use super::state::{BrokenJournal, State, identity};
+use super::users::UserKey;
+use crate::domain::decide::{Decided, Ignored, step};
+use crate::domain::input::{Fact, Input, Told};
+use crate::domain::policy::Policy;
+use crate::domain::time::Timestamp;
+use crate::record::input::{Read, Reader, Rejected};
+use crate::record::journal::{RULES, Record};
+use crate::record::output::{Place, SOURCE, output, rejected};
+
+/// Inputs of one step, at most.
+const MAX_BATCH: usize = 1000;
+/// Records of one step; what is due beyond them is due in the next.
+const MAX_RECORDS: usize = 4 * MAX_BATCH;
+/// A topic of this name is a file: its offsets are lines.
+pub const FILE: &str = "file:";
+
+/// What a worker is started with.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// How inputs are read.
+    pub reader: Reader,
+    /// The policy to decide by.
+    pub policy: Policy,
+}
+
+/// Why a worker cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WorkerError {
+    /// The log says so.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Its own journal does not hold together.
+    #[error("the journal cannot be followed: {0}")]
+    Journal(#[from] BrokenJournal),
+}
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Inputs taken.
+    pub inputs: usize,
+    /// Of them: refused.
+    pub rejected: usize,
+    /// Of them: taken before.
+    pub duplicates: usize,
+    /// Inputs and alarms that changed something.
+    pub decided: usize,
+}
+
+/// One partition at work.
+#[derive(Debug)]
+pub struct Worker<L, C> {
+    log: L,
+    clock: C,
+    reader: Reader,
+    state: State,
+    alarms: Alarms,
+    digest: String,
+    /// Users to look at because the policy changed.
+    to_look_at: VecDeque<UserKey>,
+    /// The policy to journal in the next step.
+    new_policy: Option<Policy>,
+}
+
+/// A step under way.
+struct Step<'a> {
+    overlay: Overlay,
+    batch: Batch,
+    at: Timestamp,
+    epoch: u64,
+    done: Done,
+    digest: &'a mut String,
+}
+
+impl<L: Log, C: Clock> Worker<L, C> {
+    /// A worker on what its log holds: the journal is read from its start, or on from `checkpoint`, and
+    /// its positions say where the inputs go on.
+    ///
+    /// # Errors
+    ///
+    /// [`WorkerError`]: the log does not answer, or its journal is broken.
+    pub fn open(
+        mut log: L,
+        clock: C,
+        settings: Settings,
+        checkpoint: Option<State>,
+    ) -> Result<Self, WorkerError> {
+        let mut state = replay::restore(&mut log, checkpoint)?;
+        log.resume(&state.positions());
+        state.epoch += u64::from(state.next_seq > 0);
+        let mut alarms = Alarms::default();
+        let due: Vec<_> = state
+            .users
+            .iter()
+            .filter_map(|(key, user)| Some((key, user.wake_at(&state.policy)?)))
+            .collect();
+        for (key, at) in due {
+            alarms.set(&mut state.users, key, at);
+        }
+        let digest = state.policy.digest();
+        let differs = !state.policy_told || digest != settings.policy.digest();
+        let mut worker = Self {
+            log,
+            clock,
+            reader: settings.reader,
+            state,
+            alarms,
+            digest,
+            to_look_at: VecDeque::new(),
+            new_policy: None,
+        };
+        if differs {
+            worker.change_policy(settings.policy);
+        }
+        Ok(worker)
+    }
+
+    /// Decides by another policy from the next step on. Deadlines that stand are not moved (TM-1).
+    pub fn change_policy(&mut self, policy: Policy) {
+        self.new_policy = Some(policy);
+    }
+
+    /// The state as committed.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The log.
+    pub fn log(&mut self) -> &mut L {
+        &mut self.log
+    }
+
+    /// When the next alarm is due; at once where users wait to be looked at.
+    pub fn next_alarm(&mut self) -> Option<Timestamp> {
+        if self.to_look_at.is_empty() {
+            self.alarms.next(&self.state.users)
+        } else {
+            Some(self.state.at)
+        }
+    }
+
+    /// Takes what inputs there are, then rings the alarms that may ring, and commits it all.
+    ///
+    /// # Errors
+    ///
+    /// [`WorkerError`]: where it is [`LogError::Unavailable`], nothing was lost: call again.
+    pub fn step(&mut self) -> Result<Done, WorkerError> {
+        let received = self.log.poll(MAX_BATCH)?;
+        let now = self.clock.now().max(self.state.at);
+        let until = self.log.taken_up_to(now).min(now);
+        let mut ringing = Vec::new();
+        let mut step = Step {
+            overlay: Overlay::begun(now),
+            batch: Batch { first_seq: self.state.next_seq, ..Batch::default() },
+            at: now,
+            epoch: self.state.epoch,
+            done: Done::default(),
+            digest: &mut self.digest,
+        };
+        let changed = self.new_policy.clone();
+        if let Some(policy) = &changed {
+            step.change_policy(policy);
+        }
+        for input in &received {
+            step.take(&self.state, &self.reader, input);
+        }
+        let look: Vec<UserKey> = self.to_look_at.iter().take(MAX_BATCH).copied().collect();
+        for key in &look {
+            step.ring(&self.state, *key, until);
+        }
+        while step.batch.journal.len() < MAX_RECORDS {
+            let mut keys = self.alarms.ring(&mut self.state.users, until);
+            if keys.is_empty() {
+                break;
+            }
+            keys.sort_by_cached_key(|key| step.address_of(&self.state, *key));
+            for key in &keys {
+                step.ring(&self.state, *key, until);
+            }
+            ringing.extend(keys);
+        }
+        let Step { overlay, batch, done, .. } = step;
+        let records = batch.journal.len() as u64;
+        let committed = if batch.journal.is_empty() { Ok(()) } else { self.log.commit(batch) };
+        if let Err(error) = committed {
+            self.abort(ringing)?;
+            return Err(error.into());
+        }
+        self.state.next_seq += records;
+        for position in received.iter().map(|input| &input.position) {
+            let key = (position.topic.to_string(), position.partition);
+            self.state.taken.insert(key, position.offset);
+        }
+        overlay.fold_in(&mut self.state, &mut self.alarms);
+        self.to_look_at.drain(..look.len());
+        // An alarm that rang early set none anew: its user was not touched.
+        self.rearm(ringing);
+        if changed.is_some() {
+            self.new_policy = None;
+            self.look_at_everybody();
+        }
+        Ok(done)
+    }
+
+    /// A commit failed. Whether it is durable only the journal can say, so the state follows that, and
+    /// what rang rings again.
+    fn abort(&mut self, ringing: Vec<UserKey>) -> Result<(), WorkerError> {
+        loop {
+            let lines = self.log.journal(self.state.next_seq, MAX_BATCH)?;
+            if lines.is_empty() {
+                break;
+            }
+            for line in lines {
+                let touched = replay::apply_line(&mut self.state, &line)?;
+                self.rearm(touched.into_iter().collect());
+            }
+        }
+        self.log.resume(&self.state.positions());
+        self.digest = self.state.policy.digest();
+        self.rearm(ringing);
+        Ok(())
+    }
+
+    fn rearm(&mut self, keys: Vec<UserKey>) {
+        for key in keys {
+            let wake_at = self.state.users.get(key).and_then(|u| u.wake_at(&self.state.policy));
+            if let Some(at) = wake_at {
+                self.alarms.set(&mut self.state.users, key, at);
+            }
+        }
+    }
+
+    /// A changed policy may have opened something for anybody who waits.
+    fn look_at_everybody(&mut self) {
+        let waiting = self.state.users.iter().filter(|(_, user)| !user.messages.is_empty());
+        let mut keys: Vec<UserKey> = waiting.map(|(key, _)| key).collect();
+        keys.sort();
+        self.to_look_at.extend(keys);
+    }
+}
+
+impl Step<'_> {
+    /// One input: a record for it, whatever becomes of it (L-10).
+    fn take(&mut self, state: &State, reader: &Reader, received: &Received) {
+        self.done.inputs += 1;
+        self.batch.taken.push(received.position.clone());
+        let read = match reader.read(&received.bytes, received.logged) {
+            Ok(read) => read,
+            Err(why) => return self.refuse(received, &why, None),
+        };
+        if read.kind.is_remembered() {
+            let digest = identity(&read.source, &read.id);
+            if self.overlay.is_repeated(state, digest, self.at) {
+                return self.note_duplicate(received, &read);
+            }
+        }
+        let policy = self.policy(state);
+        let at = self.at;
+        let (_, user) = self.overlay.user(state, &read.user);
+        match step(user, &read.input, at, &policy) {
+            Err(Ignored::Conflict) => self.refuse(received, &Rejected::Conflict, Some(&read)),
+            decided => {
+                let raw = serde_json::from_slice(&received.bytes).ok();
+                self.record(Some(received), Some(&read.user.to_string()), raw, decided);
+            }
+        }
+    }
+
+    /// An alarm of a user, again as long as it is due at once: a record where it changed something,
+    /// none where it came early (TM-1).
+    fn ring(&mut self, state: &State, key: UserKey, until: Timestamp) {
+        let policy = self.policy(state);
+        while self.batch.journal.len() < MAX_RECORDS {
+            let (at, seq) = (self.at, self.next_seq());
+            let Some(user) = self.overlay.by_key(state, key) else { return };
+            let told = Told { time: until, logged: at, ..Told::default() };
+            let input = Input { told, fact: Fact::TimerFired };
+            let Ok(decided) = step(user, &input, at, &policy) else { return };
+            let again = user.wake_at(&policy).is_some_and(|wake_at| wake_at <= until);
+            let address = user.address.to_string();
+            let raw = timer_fired(&address, until, seq);
+            self.record(None, Some(&address), Some(&raw), Ok(decided));
+            if !again {
+                return;
+            }
+        }
+    }
+
+    /// The policy in force in this step.
+    fn policy(&self, state: &State) -> Arc<Policy> {
+        Arc::clone(self.overlay.policy.as_ref().unwrap_or(&state.policy))
+    }
+
+    /// A policy that changes is an input like another: whole, in a record of its own.
+    fn change_policy(&mut self, policy: &Policy) {
+        let seq = self.next_seq();
+        let data = serde_json::to_string(policy).expect("a policy is JSON");
+        let at = self.at;
+        let raw = format!(
+            "{{\"specversion\":\"1.0\",\"id\":\"{seq}\",\"source\":\"{SOURCE}\",\
+             \"type\":\"cpm.policy.changed.v1\",\"time\":\"{at}\",\"data\":{data}}}"
+        );
+        *self.digest = policy.digest();
+        self.overlay.policy = Some(Arc::new(policy.clone()));
+        self.record(None, None, raw_value(&raw).as_deref(), Ok(Decided::default()));
+    }
+
+    fn address_of(&mut self, state: &State, key: UserKey) -> String {
+        self.overlay.by_key(state, key).map_or_else(String::new, |user| user.address.to_string())
+    }
+
+    fn next_seq(&self) -> u64 {
+        self.batch.first_seq + self.batch.journal.len() as u64
+    }
+
+    /// The record of an input that was decided, and what it asks of others.
+    fn record(
+        &mut self,
+        received: Option<&Received>,
+        user: Option<&str>,
+        input: Option<&RawValue>,
+        decided: Result<Decided, Ignored>,
+    ) {
+        let (decided, ignored) = match decided {
+            Ok(decided) => (decided, None),
+            Err(why) => (Decided::default(), Some(Cow::Owned(why.to_string()))),
+        };
+        self.done.decided += usize::from(ignored.is_none());
+        let outputs = decided.commands.iter().map(|command| output(command, self.at));
+        self.batch.outputs.extend(outputs);
+        let record = Record {
+            user: user.map(Cow::Borrowed),
+            input,
+            events: decided.events,
+            ignored,
+            ..self.blank(received)
+        };
+        self.batch.journal.push(record.write());
+    }
+
+    /// A duplicate: its place and its name, no more.
+    fn note_duplicate(&mut self, received: &Received, read: &Read<'_>) {
+        self.done.duplicates += 1;
+        let record = Record {
+            ignored: Some(Cow::Borrowed("taken before")),
+            source: Some(Cow::Borrowed(&read.source)),
+            id: Some(Cow::Borrowed(&read.id)),
+            ..self.blank(Some(received))
+        };
+        self.batch.journal.push(record.write());
+    }
+
+    /// An input nobody can use: a short record, and a dead letter with the whole of it.
+    fn refuse(&mut self, received: &Received, why: &Rejected, read: Option<&Read<'_>>) {
+        self.done.rejected += 1;
+        let reason = why.to_string();
+        let record = Record {
+            source: read.map(|read| Cow::Borrowed(&*read.source)),
+            id: read.map(|read| Cow::Borrowed(&*read.id)),
+            rejected: Some(Cow::Borrowed(&reason)),
+            ..self.blank(Some(received))
+        };
+        self.batch.journal.push(record.write());
+        let letter = rejected(why, &place_of(&received.position), &received.bytes, self.at);
+        self.batch.outputs.push(letter);
+    }
+
+    fn blank<'r>(&'r self, received: Option<&Received>) -> Record<'r> {
+        Record {
+            seq: self.next_seq(),
+            epoch: self.epoch,
+            at: self.at,
+            ingested_at: received.map(|r| r.logged).filter(|logged| *logged != self.at),
+            rules: RULES,
+            policy: Cow::Borrowed(self.digest),
+            pos: received.map(|received| Cow::Owned(received.position.to_string())),
+            user: None,
+            input: None,
+            events: Vec::new(),
+            ignored: None,
+            source: None,
+            id: None,
+            rejected: None,
+        }
+    }
+}
+
+/// The input that an alarm is.
+fn timer_fired(user: &str, until: Timestamp, seq: u64) -> Box<RawValue> {
+    let raw = format!(
+        "{{\"specversion\":\"1.0\",\"id\":\"{seq}\",\"source\":\"{SOURCE}\",\
+         \"type\":\"cpm.timer.fired.v1\",\"subject\":\"{user}\",\"time\":\"{until}\"}}"
+    );
+    raw_value(&raw).expect("a canonical address needs no escape in JSON")
+}
+
+fn raw_value(json: &str) -> Option<Box<RawValue>> {
+    serde_json::from_str(json).ok()
+}
+
+/// Where an input stood, for a dead letter: in a topic, or on a line of a file.
+fn place_of(position: &Position) -> Place<'_> {
+    match position.topic.strip_prefix(FILE) {
+        Some(file) => Place::File { file: Cow::Borrowed(file), line: position.offset },
+        None => Place::Topic {
+            topic: Cow::Borrowed(&position.topic),
+            partition: position.partition,
+            offset: position.offset,
+        },
+    }
+}

@@ -1,0 +1,3 @@
+//! The [`Log`](crate::engine::ports::Log), by product.
+
+pub mod memory;

@@ -1,0 +1,209 @@
+//! The journal: what was decided, and from what. One record an input, one line a record.
+//!
+//! Version 1. Short names, no field twice, no empty field: a record's size is what a replay costs.
+//! What an event leaves out because its input says it (content, preferences) is put back on reading.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::input::{Read, Reader, Rejected};
+use crate::domain::address::Address;
+use crate::domain::event::Event;
+use crate::domain::input::Fact;
+use crate::domain::time::{Timestamp, rfc3339};
+
+/// The version of the rules. A change of any decision raises it; a golden test holds it.
+pub const RULES: u32 = 1;
+
+/// A record of the journal, borrowed from its line.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Record<'a> {
+    /// Its number in its partition: 0, 1, 2, … without a gap.
+    pub seq: u64,
+    /// How often its partition has changed hands, or been restored.
+    pub epoch: u64,
+    /// When it was decided.
+    #[serde(with = "rfc3339")]
+    pub at: Timestamp,
+    /// When the log took its input; absent: at `at`.
+    #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub ingested_at: Option<Timestamp>,
+    /// The version of the rules that decided.
+    pub rules: u32,
+    /// The digest of the policy that decided.
+    #[serde(borrow)]
+    pub policy: Cow<'a, str>,
+    /// Where its input stood: topic/partition/offset; absent for what the engine said itself.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub pos: Option<Cow<'a, str>>,
+    /// The user, canonical.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<Cow<'a, str>>,
+    /// The input as it came; absent where nothing was decided from it.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<&'a RawValue>,
+    /// What followed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Event>,
+    /// Why nothing did.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub ignored: Option<Cow<'a, str>>,
+    /// `source` of a duplicate or a refused input.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Cow<'a, str>>,
+    /// `id` of the same.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Cow<'a, str>>,
+    /// Why an input was refused.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<Cow<'a, str>>,
+}
+
+/// Why a line is no record.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadRecord {
+    /// Not a record of this version, or cut short.
+    #[error("not a journal record: {0}")]
+    Malformed(String),
+    /// Its input is not one that we would have let in.
+    #[error("its input cannot be read: {0}")]
+    Input(Rejected),
+    /// An event needs an input that is not there.
+    #[error("it has events whose input is missing")]
+    NoInput,
+    /// Its user is no address.
+    #[error("its user is no address: {0}")]
+    User(String),
+    /// A later program decided it.
+    #[error("its rules are version {found}, newer than {RULES}, the newest this program knows")]
+    Newer {
+        /// Its version.
+        found: u32,
+    },
+}
+
+impl<'a> Record<'a> {
+    /// Reads one line, and puts back what its events left to its input.
+    ///
+    /// # Errors
+    ///
+    /// [`BadRecord`]: the line is not what we wrote.
+    pub fn read(line: &'a [u8]) -> Result<Self, BadRecord> {
+        let text = std::str::from_utf8(line).map_err(|e| BadRecord::Malformed(e.to_string()))?;
+        let mut record: Self =
+            serde_json::from_str(text).map_err(|e| BadRecord::Malformed(e.to_string()))?;
+        if record.events.iter().any(leans_on_input) {
+            let raw = record.input.ok_or(BadRecord::NoInput)?;
+            let read = Reader::default().reread(raw, record.logged()).map_err(BadRecord::Input)?;
+            put_back(&mut record.events, &read.input.fact)?;
+        }
+        Ok(record)
+    }
+
+    /// When the log took its input.
+    #[must_use]
+    pub fn logged(&self) -> Timestamp {
+        self.ingested_at.unwrap_or(self.at)
+    }
+
+    /// Its user.
+    ///
+    /// # Errors
+    ///
+    /// [`BadRecord::User`].
+    pub fn address(&self) -> Result<Option<Address>, BadRecord> {
+        let Some(user) = &self.user else { return Ok(None) };
+        Address::parse(user, &crate::domain::address::Home::default())
+            .map(Some)
+            .map_err(|error| BadRecord::User(error.to_string()))
+    }
+
+    /// Its input, read again; `None` where it has none.
+    ///
+    /// # Errors
+    ///
+    /// [`BadRecord::Input`].
+    pub fn input(&self, reader: &Reader) -> Result<Option<Read<'a>>, BadRecord> {
+        let Some(raw) = self.input else { return Ok(None) };
+        reader.reread(raw, self.logged()).map(Some).map_err(BadRecord::Input)
+    }
+
+    /// The line, without its end.
+    ///
+    /// # Panics
+    ///
+    /// Never: nothing in a record can fail to be JSON.
+    #[must_use]
+    pub fn write(&self) -> Vec<u8> {
+        let mut line = Vec::with_capacity(768);
+        serde_json::to_writer(&mut line, self).expect("a record is JSON");
+        line
+    }
+}
+
+fn leans_on_input(event: &Event) -> bool {
+    match event {
+        Event::Deferred { content, .. } => content.is_none(),
+        Event::Preferred { change } => change.is_none(),
+        _ => false,
+    }
+}
+
+fn put_back(events: &mut [Event], fact: &Fact<'_>) -> Result<(), BadRecord> {
+    for event in events {
+        match (event, fact) {
+            (Event::Deferred { content, .. }, Fact::MessageSubmitted(message)) => {
+                *content = Some(Arc::new(message.content()));
+            }
+            (Event::Preferred { change }, Fact::PreferencesChanged(told)) => {
+                *change = Some(told.clone());
+            }
+            (Event::Deferred { .. } | Event::Preferred { .. }, _) => {
+                return Err(BadRecord::NoInput);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The journal record as others may read it: events are named, their fields ours.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "journal-record")]
+#[allow(dead_code, reason = "it is only a shape, for the schema")]
+pub struct JournalShape {
+    /// Its number in its partition: 0, 1, 2, … without a gap.
+    seq: u64,
+    /// How often its partition has changed hands, or been restored.
+    epoch: u64,
+    /// When it was decided.
+    #[schemars(extend("format" = "date-time"))]
+    at: String,
+    /// When the log took its input; absent: at `at`.
+    #[schemars(extend("format" = "date-time"))]
+    ingested_at: Option<String>,
+    /// The version of the rules that decided.
+    rules: u32,
+    /// The digest of the policy that decided.
+    policy: String,
+    /// Where its input stood: topic/partition/offset.
+    pos: Option<String>,
+    /// The user, canonical.
+    user: Option<String>,
+    /// The input: a CloudEvent.
+    input: Option<serde_json::Map<String, serde_json::Value>>,
+    /// What followed: one object each, its single member named for the event.
+    events: Option<Vec<serde_json::Map<String, serde_json::Value>>>,
+    /// Why nothing followed.
+    ignored: Option<String>,
+    /// `source` of a duplicate or a refused input.
+    source: Option<String>,
+    /// `id` of the same.
+    id: Option<String>,
+    /// Why an input was refused.
+    rejected: Option<String>,
+}

@@ -1,0 +1,3 @@
+//! The [`Store`](crate::engine::ports::Store), by product.
+
+pub mod memory;
