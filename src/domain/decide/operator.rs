@@ -4,10 +4,10 @@
 //! Source: `rules.md` T-26 to T-28, R-11, R-22, P-12, P-14, P-19.
 
 use super::{Ignored, NotNow, Step, key};
-use crate::domain::event::BlockKind;
-use crate::domain::event::{Access, Ending, Event, Hold, HoldBy, MessageRef, Rung};
+use crate::domain::event::{Access, BlockKind, Ending, Event, Hold, HoldBy, MessageRef, Rung};
 use crate::domain::input::{IdentityChanged, IdentityReason, MessageByHand, UserByHand, What};
 use crate::domain::policy::ImsiChange;
+use crate::domain::user::Deferred;
 
 impl Step<'_> {
     /// The messages a hand is on: those of an id (P-19), or all of the user's.

@@ -26,7 +26,7 @@ impl Step<'_> {
             if self.events.len() > ENOUGH_EVENTS {
                 // What is left stays due, so the next alarm comes at once.
                 self.cut_short = true;
-                self.emit(Event::Looked { until: reached });
+                self.emit(Event::Looked { until: reached, at: None });
                 return Ok(());
             }
             self.now = at.max(self.user.looked).min(until);
