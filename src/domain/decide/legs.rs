@@ -108,8 +108,10 @@ impl Step<'_> {
             }
             return;
         }
-        if had(LegEnd::Delivered) {
-            // one that is not the primary has it, and the message lives on.
+        let awaited = m.awaiting.is_some_and(|(awaiting, _)| awaiting == number);
+        if had(LegEnd::Delivered) && !awaited {
+            // one that is not the primary has it, and the message lives on. What awaited an IMDN
+            // ends below by what came of that, or it would be due for ever.
             let last = m.last_cause;
             if unknown {
                 self.park(name, number);
