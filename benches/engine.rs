@@ -27,6 +27,9 @@ use deferd::record::journal::Record;
 
 use stream::{BenchClock, Stream, stream};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ROUNDS: usize = 5;
 
 /// One measured round.

@@ -3,7 +3,7 @@
 //! [`State::apply`] is the one way from a journal record to state: restore, replay and the checkpoint's
 //! tail all go through it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
@@ -14,7 +14,6 @@ use super::ports::Position;
 use super::users::{UserKey, Users, try_unpack};
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
-use crate::domain::user::User;
 use crate::record::input::Kind;
 use crate::record::journal::{BadRecord, RULES, Record};
 
@@ -39,7 +38,7 @@ pub struct State {
     /// Whether a record has said which it is.
     pub policy_told: bool,
     /// The last input taken of each topic and partition.
-    pub taken: BTreeMap<(String, u32), u64>,
+    pub taken: Vec<(String, u32, u64)>,
 }
 
 /// Why a journal cannot be followed: a broken transaction, or bytes that are not ours.
@@ -101,14 +100,12 @@ impl State {
         self.note(record);
         let Some(address) = address.filter(|_| !record.events.is_empty()) else { return Ok(None) };
         let key = self.users.key(&address);
-        let mut user = self.users.get(key).unwrap_or_else(|| User::new(address));
+        let user = self.users.open(key, &address);
         for event in &record.events {
             user.evolve(event);
         }
         if user.is_forgettable(self.at, &self.policy) {
             self.users.drop(key);
-        } else {
-            self.users.put(key, user);
         }
         Ok(Some(key))
     }
@@ -130,7 +127,7 @@ impl State {
         self.epoch = record.epoch;
         self.at = self.at.max(record.at);
         if let Some((topic, partition, offset)) = record.pos.as_deref().and_then(position) {
-            self.taken.insert((topic.to_owned(), partition), offset);
+            self.take(topic, partition, offset);
         }
         if let Some(raw) = record.input
             && may_be_remembered(raw.get())
@@ -142,10 +139,19 @@ impl State {
         }
     }
 
+    /// Notes that an input was taken.
+    pub fn take(&mut self, topic: &str, partition: u32, offset: u64) {
+        let known = self.taken.iter_mut().find(|(t, p, _)| t == topic && *p == partition);
+        match known {
+            Some((.., taken)) => *taken = offset,
+            None => self.taken.push((topic.to_owned(), partition, offset)),
+        }
+    }
+
     /// The positions that a log resumes after.
     #[must_use]
     pub fn positions(&self) -> Vec<Position> {
-        let position = |((topic, partition), offset): (&(String, u32), &u64)| Position {
+        let position = |(topic, partition, offset): &(String, u32, u64)| Position {
             topic: topic.as_str().into(),
             partition: *partition,
             offset: *offset,
@@ -233,7 +239,7 @@ struct Checkpoint {
     at: Timestamp,
     policy: Vec<u8>,
     policy_told: bool,
-    taken: BTreeMap<(String, u32), u64>,
+    taken: Vec<(String, u32, u64)>,
     duplicates: Vec<(u128, Timestamp)>,
     users: Vec<Vec<u8>>,
 }

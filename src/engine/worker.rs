@@ -204,8 +204,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         }
         self.state.next_seq += records;
         for position in received.iter().map(|input| &input.position) {
-            let key = (position.topic.to_string(), position.partition);
-            self.state.taken.insert(key, position.offset);
+            self.state.take(&position.topic, position.partition, position.offset);
         }
         overlay.fold_in(&mut self.state, &mut self.alarms);
         self.to_look_at.drain(..look.len());
