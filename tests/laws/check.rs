@@ -372,7 +372,12 @@ impl Laws {
             *past.tries.entry(device).or_default() += 1;
         }
         let absent = end == LegEnd::Failed(Class::Absent);
-        law!(suspects == (absent && !again), "R-34: {end:?} with again={again} marks {mark:?}");
+        // A 430 says that the connection is gone, and with it the contact.
+        let dropped = mark == Mark::Dropped;
+        law!(
+            dropped || suspects == (absent && !again),
+            "R-34: {end:?} with again={again} marks {mark:?}"
+        );
     }
 
     /// A sign of life of a device: what it was tried with before counts no more.

@@ -141,7 +141,11 @@ impl<'a> Naive<'a> {
 
     pub(crate) fn way(&self, device: &Device, contact: &Contact, m: &Deferred) -> bool {
         let leg = m.legs.iter().find(|leg| leg.device == device.id);
-        let runs = leg.is_some_and(|leg| leg.end.is_none());
+        // One that has answered stands for its attempt until that closes: only then is it known whether
+        // the message goes again, and how soon.
+        let runs = leg.is_some_and(|leg| {
+            m.legs.iter().any(|mate| mate.attempt == leg.attempt && mate.end.is_none())
+        });
         let awaits = leg.is_some_and(|leg| leg.end == Some(LegEnd::Accepted));
         let tries = m.ip_tries.iter().find(|(d, _)| *d == device.id).map_or(0, |(_, n)| *n);
         self.suitable(device, contact, m)

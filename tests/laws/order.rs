@@ -13,7 +13,7 @@ use deferd::domain::input::{
 };
 use deferd::domain::message::Text;
 use deferd::domain::policy::Policy;
-use deferd::domain::reachability::{DeviceId, SlotState};
+use deferd::domain::reachability::{DeviceId, Slot, SlotState};
 use deferd::domain::time::Timestamp;
 use deferd::domain::user::User;
 
@@ -77,7 +77,7 @@ pub(crate) fn hope_wins_in_either_order(seed: u64) {
     assert!(reached == 1, "R-5: the hopeful fact does not win: {one:?}");
 }
 
-/// Facts about two slots and two devices. Those about one thing are more than the tolerance apart, or
+/// Facts about all slots and two devices; no detach is of slot `any` alone. Those about one thing are more than the tolerance apart, or
 /// from one source that numbers them.
 fn facts(random: &mut Random, policy: &Policy) -> Vec<Input<'static>> {
     let numbered = random.flip();
@@ -88,7 +88,8 @@ fn facts(random: &mut Random, policy: &Policy) -> Vec<Input<'static>> {
         .map(|id| {
             // One numbering probe may have a clock that jumps: its numbers order what it tells.
             at += if numbered { random.millis(1) - 300 } else { apart + random.millis(10) };
-            let (thing, there) = (random.below(4), random.percent(60));
+            let thing = random.below(5);
+            let there = thing == 4 || random.percent(60);
             let source = if numbered { 1 } else { 1 + u32::try_from(random.below(3)).unwrap_or(0) };
             let mut input = input(random, thing, there, at, source, id);
             input.told.order = numbered.then_some((1, u64::from(id)));
@@ -119,6 +120,7 @@ fn input(
         (1, true) if random.flip() => Fact::SmsReady(domain("SGd")),
         (1, true) => Fact::PsAttached(Attach::default()),
         (1, false) => Fact::PsDetached(Attach::default()),
+        (4, _) => Fact::SmsReady(SmsReady::default()),
         (n, true) => Fact::ImsRegistered(Box::new(ImsRegistered {
             device: Some(device(n)),
             expires_at: time + Duration::from_secs(3600),
@@ -155,8 +157,13 @@ fn seen(facts: &[Input<'static>], policy: &Policy) -> Seen {
         // What is not newer is ignored, and that is the point.
         let _ = step(&mut user, fact, now, policy);
     }
-    let slots =
-        user.slots.iter().map(|slot| slot.unwrap_or_default()).map(|s| (s.state, s.sms_capable));
+    let attached = |slot: &Slot| slot.state == SlotState::Attached;
+    let mut slots: Vec<Slot> = user.slots.iter().map(|slot| slot.unwrap_or_default()).collect();
+    // A slot that attached again has forgotten the detach that ended `any`, and says as much itself.
+    if slots.iter().take(2).any(attached) {
+        slots.truncate(2);
+    }
+    let slots = slots.iter().map(|slot| (slot.state, attached(slot) && slot.sms_capable));
     let mut bound: Vec<(DeviceId, Timestamp)> = (user.devices.iter())
         .filter_map(|device| Some((device.id, device.contact.as_ref()?.expires_at)))
         .collect();

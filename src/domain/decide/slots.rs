@@ -50,7 +50,9 @@ impl Step<'_> {
         self.set_slot(name, SlotState::Detached, false, stamp);
         let any = self.user.slot(SlotName::Any);
         // One that is stale counts as Unknown already (L-11).
-        if any.is_attached(self.now, self.policy.attach_stale) && any.stamp.time < stamp.time {
+        if any.is_attached(self.now, self.policy.attach_stale)
+            && stamp.is_newer_than(&any.stamp, self.policy.clock_tolerance)
+        {
             self.set_slot(SlotName::Any, SlotState::Unknown, any.sms_capable, stamp);
         }
         let ended = possible && !self.view().sms_possible();
@@ -98,11 +100,18 @@ impl Step<'_> {
             return Err(Ignored::TooOld);
         }
         let known = self.user.slots.get(name as usize).copied().flatten();
-        match known {
-            Some(slot) if !stamp.is_newer_than(&slot.stamp, self.policy.clock_tolerance) => {
-                Err(Ignored::NotNewer)
-            }
-            _ => Ok(stamp),
+        // A detach that is newer would have ended `any`, had this been told in its time.
+        let detached = [SlotName::Cs, SlotName::Ps]
+            .map(|slot| self.user.slot(slot))
+            .into_iter()
+            .filter(|slot| name == SlotName::Any && slot.state == SlotState::Detached);
+        match known
+            .into_iter()
+            .chain(detached)
+            .find(|slot| !stamp.is_newer_than(&slot.stamp, self.policy.clock_tolerance))
+        {
+            Some(_) => Err(Ignored::NotNewer),
+            None => Ok(stamp),
         }
     }
 
