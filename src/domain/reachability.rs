@@ -123,15 +123,18 @@ impl DeviceId {
 
 /// A device as commands name it: its key, and what it is made of.
 ///
-/// Written as an array of its fields, in this order.
+/// No field is left out when it is written: the packed state reads them by position.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "NameFields", into = "NameFields")]
 pub struct DeviceName {
     /// `+sip.instance`, canonical (5.6).
+    #[serde(rename = "i", default)]
     pub instance: Option<Arc<str>>,
     /// `reg-id`.
+    #[serde(rename = "r", default)]
     pub reg_id: Option<u32>,
     /// The Contact URI: the key where there is no instance.
+    #[serde(rename = "c", default)]
     pub contact: Option<Arc<str>>,
 }
 

@@ -222,7 +222,7 @@ impl Event {
             Self::RevocationAnswered { id, ok: false, reason, .. } => {
                 format!("revocation of {id} refused: {}", reason.as_deref().unwrap_or("no reason"))
             }
-            Self::Looked { until } => format!("looked until {}", clock(*until)),
+            Self::Looked { until, .. } => format!("looked until {}", clock(*until)),
         }
     }
 }

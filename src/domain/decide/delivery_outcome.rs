@@ -35,7 +35,8 @@ impl Step<'_> {
         // the message has ended, and this leg of it is a copy now.
         let Some(m) = self.by_key(name.key) else { return self.copy_outcome(name, told) };
         let (place, message, number) = (m.place, m.m(), name.number);
-        if number == 0 || number > m.attempts {
+        let by_sms = m.sms_log.iter().any(|log| log.number == number);
+        if number == 0 || number > m.attempts || by_sms || m.legs.is_empty() {
             return Err(Ignored::Orphan);
         }
         let only = self.told_device(told);

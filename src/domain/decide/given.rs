@@ -48,7 +48,8 @@ impl Given {
         self.facts += 1;
         let source = hash(&format!("{:?}", std::mem::discriminant(&fact)));
         let told = Told { time: s(n), logged: s(n), source, id: self.facts, order: None };
-        step(&mut self.user, &Input { told, fact }, s(n), &self.policy).map(|decided| decided.events)
+        step(&mut self.user, &Input { told, fact }, s(n), &self.policy)
+            .map(|decided| decided.events)
     }
 
     /// The same, in words.

@@ -77,11 +77,16 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// T-24: a message that is or was here is not accepted again.
+    /// T-24: a message that is or was here is not accepted again; nor is one of which a copy is owed,
+    /// for the attempts of both would have the same ids (L-6).
     fn refuse_known(&self, content: &Content) -> Result<(), Ignored> {
-        let mut same = self.user.named(&content.message_id, Some(&content.from));
+        let waiting = self.user.messages.iter().map(|m| &m.content);
+        let owed = self.user.owed.iter().map(|owed| &owed.content);
+        let mut same = waiting
+            .chain(owed)
+            .filter(|known| known.message_id == content.message_id && known.from == content.from);
         let body = match same.next() {
-            Some(m) => Some(m.content.body_digest()),
+            Some(known) => Some(known.body_digest()),
             None => self.remembered(key_digest(&content.from, &content.message_id)).map(|m| m.body),
         };
         match body {

@@ -117,7 +117,7 @@ impl Step<'_> {
 
     /// Table A, "SMS delivered": SMS works there, which is news and starts no wait.
     fn phone_took_sms(&mut self, domain: Option<&str>) {
-        if self.user.sms_block.is_some() {
+        if self.view().block().is_some() {
             self.emit(Event::SmsUnblocked { timer: false });
         }
         let slot = SlotName::of_domain(domain);
@@ -397,10 +397,7 @@ impl Step<'_> {
             return Some(self.sms_from(m, log));
         }
         let slot = self.user.sms_slot.as_ref()?;
-        let ended = self.user.remembered.iter().any(|ended| {
-            ended.key == key && ended.id == crate::domain::reachability::hash(&slot.m.1)
-        });
-        (ended && slot.number == number).then(|| Sms {
+        (slot.key == key && slot.number == number).then(|| Sms {
             m: slot.m.clone(),
             number,
             what: slot.what,

@@ -26,7 +26,10 @@ impl Step<'_> {
             if self.events.len() > ENOUGH_EVENTS {
                 // What is left stays due, so the next alarm comes at once.
                 self.cut_short = true;
-                self.emit(Event::Looked { until: reached });
+                self.emit(Event::Looked {
+                    until: reached,
+                    at: (self.at > reached).then_some(self.at),
+                });
                 return Ok(());
             }
             self.now = at.max(self.user.looked).min(until);
@@ -34,7 +37,8 @@ impl Step<'_> {
             self.fall_due(due, at);
         }
         self.now = until;
-        self.emit(Event::Looked { until });
+        let at = (self.at > until).then_some(self.at);
+        self.emit(Event::Looked { until, at });
         Ok(())
     }
 

@@ -498,6 +498,9 @@ pub enum Event {
     Looked {
         /// Until when.
         until: Timestamp,
+        /// The wall clock, where it was later.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Timestamp>,
     },
 }
 

@@ -314,7 +314,12 @@ impl User {
             Event::ViewDropped {} => self.drop_view(),
             Event::Purged {} => {
                 let fresh = Self::new(self.address.clone());
-                *self = Self { next_place: self.next_place, looked: self.looked, ..fresh };
+                *self = Self {
+                    next_place: self.next_place,
+                    looked: self.looked,
+                    looked_at: self.looked_at,
+                    ..fresh
+                };
             }
             Event::LadderArmed { at, next, rung, only } => {
                 self.ladder.next_at = Some(*next);
@@ -340,8 +345,9 @@ impl User {
                 self.ladder.resume_at = Some(*until);
             }
             Event::RevocationAnswered { .. } => {}
-            Event::Looked { until } => {
+            Event::Looked { until, at } => {
                 self.looked = self.looked.max(*until);
+                self.looked_at = self.looked_at.max(at.unwrap_or(*until));
                 self.ucn_sent.retain(|at| *until < *at + HOUR);
             }
         }
