@@ -26,7 +26,10 @@ impl Step<'_> {
             if self.events.len() > ENOUGH_EVENTS {
                 // What is left stays due, so the next alarm comes at once.
                 self.cut_short = true;
-                self.emit(Event::Looked { until: reached, at: None });
+                self.emit(Event::Looked {
+                    until: reached,
+                    at: (self.at > reached).then_some(self.at),
+                });
                 return Ok(());
             }
             self.now = at.max(self.user.looked).min(until);

@@ -82,6 +82,13 @@ impl View<'_> {
     fn passing(&self, live: bool) -> Vec<Timestamp> {
         let user = self.user;
         let mut at = Vec::new();
+        // The end of DND lets copies go; the end of a rule, the clients that it excludes (8a).
+        if let Some(prefs) = &user.prefs {
+            let owed = !user.owed.is_empty();
+            at.extend(prefs.dnd_until.filter(|until| owed && *until < Timestamp::MAX));
+            let excluding = prefs.rules.iter().filter(|rule| live && !rule.profiles.is_empty());
+            at.extend(excluding.flat_map(|rule| [rule.valid_from, rule.valid_until]).flatten());
+        }
         // T_settle
         for (device, contact) in self.contacts().filter(|(_, c)| c.settled_at > user.looked) {
             let waits =
