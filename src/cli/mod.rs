@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod config;
+mod demo;
 mod lines;
 mod simulate;
 pub mod simulation;
@@ -43,6 +44,7 @@ pub fn run(
     }
     match &args.command {
         Command::Simulate(args) => simulate::simulate(args, &config, out),
+        Command::Demo(args) => demo::demo(args, &config, out),
     }
 }
 
