@@ -2,6 +2,7 @@
 //! what, by which access, at which second.
 #![allow(missing_docs, reason = "a test")]
 #![allow(clippy::unwrap_used, reason = "a test: what is not there fails it")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "what a walk-through does not tell")]
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
