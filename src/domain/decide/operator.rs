@@ -4,8 +4,7 @@
 //! Source: `rules.md` T-26 to T-28, R-11, R-22, P-12, P-14, P-19.
 
 use super::{Ignored, NotNow, Step, key};
-use crate::domain::event::BlockKind;
-use crate::domain::event::{Access, Ending, Event, Hold, HoldBy, Rung};
+use crate::domain::event::{Access, BlockKind, Ending, Event, Hold, HoldBy, MessageRef, Rung};
 use crate::domain::input::{IdentityChanged, IdentityReason, MessageByHand, UserByHand, What};
 use crate::domain::policy::ImsiChange;
 use crate::domain::user::Deferred;
@@ -29,11 +28,11 @@ impl Step<'_> {
 
     /// T-27 cancel: over as soon as nothing of it runs.
     pub(super) fn message_cancelled(&mut self, hand: &MessageByHand<'_>) -> Result<(), Ignored> {
-        for place in self.under_hand(hand)? {
-            let Some(m) = self.user.message(place).map(Deferred::m) else { continue };
-            self.emit(Event::EndingStarted { m: Some(m), why: Ending::Cancelled });
-            self.end_if_over(place, None, self.now);
+        let places = self.under_hand(hand)?;
+        for m in self.named_or_all(hand, &places) {
+            self.emit(Event::EndingStarted { m, why: Ending::Cancelled });
         }
+        self.end_those_over(&places);
         Ok(())
     }
 
@@ -42,13 +41,33 @@ impl Step<'_> {
         &mut self,
         hand: &MessageByHand<'_>,
     ) -> Result<(), Ignored> {
-        for place in self.under_hand(hand)? {
-            let Some(m) = self.user.message(place).map(Deferred::m) else { continue };
+        let places = self.under_hand(hand)?;
+        for m in self.named_or_all(hand, &places) {
             self.emit(Event::LifeCut { m, expires: self.now });
-            let last = self.user.message(place).and_then(|m| m.last_cause);
-            self.end_if_over(place, last, self.now);
         }
+        self.end_those_over(&places);
         Ok(())
+    }
+
+    /// What an event about them names: each one, or all at once where the hand is on all.
+    fn named_or_all(&self, hand: &MessageByHand<'_>, places: &[u32]) -> Vec<Option<MessageRef>> {
+        match hand.message_id {
+            None => vec![None],
+            Some(_) => {
+                places.iter().map(|place| self.user.message(*place).map(Deferred::m)).collect()
+            }
+        }
+    }
+
+    /// Ends as many as fit into a step; the next look ends the rest.
+    fn end_those_over(&mut self, places: &[u32]) {
+        for place in places {
+            if self.events.len() > super::ENOUGH_EVENTS {
+                return;
+            }
+            let last = self.user.message(*place).and_then(|m| m.last_cause);
+            self.end_if_over(*place, last, self.now);
+        }
     }
 
     /// T-27 retry: a rung for this message now, which counts nowhere; without an id, for the first
@@ -89,6 +108,9 @@ impl Step<'_> {
             let (at, next, only) = (self.at, self.now, Some(place));
             self.emit(Event::LadderArmed { at, next, rung: Rung::Free, only });
             return Ok(());
+        }
+        if view.by_ip(m) && view.sms_what(m).is_some() {
+            return Err(NotNow::IpFirst);
         }
         let taken = self.user.sms_slot.is_some() && view.sms_what(m).is_some();
         Err(if taken { NotNow::SlotTaken } else { NotNow::NoWay })
@@ -149,15 +171,16 @@ impl Step<'_> {
         match self.policy.imsi_change {
             ImsiChange::Close => self.close_identity(),
             ImsiChange::Keep => {
-                let kind = self.user.sms_block.map(|block| block.kind);
+                let kind = self.view().block();
                 if matches!(kind, Some(BlockKind::Barred | BlockKind::NotCapable)) {
                     self.emit(Event::SmsUnblocked { timer: false });
+                    self.news();
                 }
             }
         }
     }
 
-    /// P-12: never to the new owner. As many messages end here as fit; the next look ends the rest.
+    /// P-12: never to the new owner.
     fn close_identity(&mut self) {
         self.emit(Event::ViewDropped {});
         if self.user.messages.is_empty() {
@@ -165,11 +188,6 @@ impl Step<'_> {
         }
         self.emit(Event::EndingStarted { m: None, why: Ending::Identity });
         let places: Vec<u32> = self.user.messages.iter().map(|m| m.place).collect();
-        for place in places {
-            if self.events.len() > super::ENOUGH_EVENTS {
-                return;
-            }
-            self.end_if_over(place, None, self.now);
-        }
+        self.end_those_over(&places);
     }
 }

@@ -47,9 +47,10 @@ impl Step<'_> {
         let waited = self.view().ip_wait().is_some();
         let possible = self.view().sms_possible();
         let at = self.told.clamped(self.policy);
-        self.set_slot(name, SlotState::Detached, self.user.slot(name).sms_capable, stamp);
+        self.set_slot(name, SlotState::Detached, false, stamp);
         let any = self.user.slot(SlotName::Any);
-        if any.state == SlotState::Attached && any.stamp.time < stamp.time {
+        // One that is stale counts as Unknown already (L-11).
+        if any.is_attached(self.now, self.policy.attach_stale) && any.stamp.time < stamp.time {
             self.set_slot(SlotName::Any, SlotState::Unknown, any.sms_capable, stamp);
         }
         let ended = possible && !self.view().sms_possible();
@@ -117,7 +118,7 @@ impl Step<'_> {
     }
 
     fn absent_blocks(&self) -> bool {
-        self.user.sms_block.is_some_and(|block| block.kind == BlockKind::Absent)
+        self.view().block() == Some(BlockKind::Absent)
     }
 
     /// Sets a slot; one that reads otherwise than before is a transition.
@@ -132,8 +133,9 @@ impl Step<'_> {
         self.emit(Event::SlotSet { slot, state, sms, since, f });
     }
 
-    fn news(&mut self) {
-        let at = self.told.clamped(self.policy);
+    /// SMS may work again (1.7).
+    pub(super) fn news(&mut self) {
+        let at = self.observed();
         self.moved(at);
         self.emit(Event::SmsNews { at });
     }

@@ -47,7 +47,7 @@ impl User {
     /// An alarm says only "look": one that rings early, late or twice does no harm.
     #[must_use]
     pub fn wake_at(&self, policy: &Policy) -> Option<Timestamp> {
-        let view = View { user: self, policy, now: self.looked, fresh: None };
+        let view = View { user: self, policy, at: self.looked_at, now: self.looked, fresh: None };
         let live = self.messages.iter().any(Deferred::is_live);
         let to_end = view.all_due().into_iter().filter_map(|(at, due)| {
             let armed = match due {
