@@ -12,29 +12,48 @@ use super::output::{
 use crate::domain::input;
 use crate::domain::policy::Policy;
 
-/// Every schema: the name of its file without `.json`, and the schema.
+/// A record type, with all that others may rely on.
+#[derive(Debug)]
+pub struct Contract {
+    /// Its name, version and all: also the name of its file, without `.json`.
+    pub name: String,
+    /// The topic it belongs on.
+    pub topic: &'static str,
+    /// What it looks like.
+    pub schema: Schema,
+}
+
+impl Contract {
+    /// The schema as its file has it.
+    #[must_use]
+    pub fn text(&self) -> String {
+        format!("{:#}\n", self.schema.as_value())
+    }
+}
+
+/// Every record type, by name.
 #[must_use]
-pub fn all() -> Vec<(String, Schema)> {
-    let mut all: Vec<(String, Schema)> = Kind::ALL
-        .into_iter()
-        .map(|(kind, name, topic)| {
-            (format!("{name}.v1"), cloud_event(&format!("{name}.v1"), topic, data_of(kind)))
+pub fn all() -> Vec<Contract> {
+    let inputs = Kind::ALL.into_iter().map(|(kind, name, topic)| (name, topic, data_of(kind)));
+    let others = [
+        ("cpm.delivery.requested", "cpm.deliveries", of::<DeliveryRequested<'_>>()),
+        ("cpm.storage.requested", "cpm.deliveries", of::<StorageRequested<'_>>()),
+        ("cpm.notification.requested", "cpm.notifications", of::<NotificationRequested<'_>>()),
+        ("cpm.revocation.answered", "cpm.notifications", of::<RevocationAnswered<'_>>()),
+        ("cpm.input.rejected", "cpm.dead-letters", of::<InputRejected<'_>>()),
+        ("cpm.policy.changed", "cpm.journal", of::<Policy>()),
+    ];
+    let mut all: Vec<Contract> = inputs
+        .chain(others)
+        .map(|(name, topic, data)| {
+            let name = format!("{name}.v1");
+            let schema = cloud_event(&name, topic, data);
+            Contract { name, topic, schema }
         })
         .collect();
-    let outputs = [
-        ("cpm.delivery.requested.v1", "cpm.deliveries", of::<DeliveryRequested<'_>>()),
-        ("cpm.storage.requested.v1", "cpm.deliveries", of::<StorageRequested<'_>>()),
-        ("cpm.notification.requested.v1", "cpm.notifications", of::<NotificationRequested<'_>>()),
-        ("cpm.revocation.answered.v1", "cpm.notifications", of::<RevocationAnswered<'_>>()),
-        ("cpm.input.rejected.v1", "cpm.dead-letters", of::<InputRejected<'_>>()),
-    ];
-    for (name, topic, data) in outputs {
-        all.push((name.to_owned(), cloud_event(name, topic, data)));
-    }
-    let policy = cloud_event("cpm.policy.changed.v1", "cpm.journal", of::<Policy>());
-    all.push(("cpm.policy.changed.v1".to_owned(), policy));
-    all.push(("cpm.journal.v1".to_owned(), of::<JournalShape>()));
-    all.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let (name, topic) = ("cpm.journal.v1".to_owned(), "cpm.journal");
+    all.push(Contract { name, topic, schema: of::<JournalShape>() });
+    all.sort_by(|one, other| one.name.cmp(&other.name));
     all
 }
 
