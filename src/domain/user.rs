@@ -589,6 +589,7 @@ impl User {
     /// Whether nothing is held of this user at all.
     #[must_use]
     pub fn is_blank(&self) -> bool {
-        *self == Self { looked: self.looked, ..Self::new(self.address.clone()) }
+        let (looked, next_place) = (self.looked, self.next_place);
+        *self == Self { looked, next_place, ..Self::new(self.address.clone()) }
     }
 }

@@ -14,6 +14,22 @@ use crate::domain::policy::{Accept202, UnknownSms};
 use crate::domain::reachability::DeviceId;
 use crate::domain::time::Timestamp;
 
+/// How a leg was answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer {
+    pub(super) end: LegEnd,
+    /// The connection behind the contact is dead: it is gone, not suspect (430).
+    pub(super) drop: bool,
+    /// Not sooner than that, in seconds.
+    pub(super) retry_after: Option<u32>,
+}
+
+impl From<LegEnd> for Answer {
+    fn from(end: LegEnd) -> Self {
+        Self { end, drop: false, retry_after: None }
+    }
+}
+
 impl Step<'_> {
     /// A leg of a message ends: what that says of its device, and of IP.
     pub(super) fn end_leg(
@@ -21,39 +37,28 @@ impl Step<'_> {
         place: u32,
         number: u32,
         device: DeviceId,
-        end: LegEnd,
-        retry_after: Option<u32>,
+        answer: Answer,
         at: Timestamp,
     ) {
         let Some(m) = self.user.message(place) else { return };
         let again = m.leg(device).is_some_and(|leg| leg.again);
-        self.mark_leg(m.m(), number, device, end, again, retry_after, at);
+        self.mark_leg(m.m(), number, device, answer, again, at);
     }
 
-    /// A 430 tells that the connection behind a contact is dead: no Suspect is left, it is gone.
-    pub(super) fn drop_contact(&mut self, device: DeviceId, at: Timestamp) {
-        let Some(known) = self.user.device(device).filter(|known| known.contact.is_some()) else {
-            return;
-        };
-        let name = known.name.clone();
-        self.moved(at);
-        self.emit(Event::ContactLost { d: name, at, f: None });
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "a leg's end is this much")]
     fn mark_leg(
         &mut self,
         m: MessageRef,
         number: u32,
         device: DeviceId,
-        end: LegEnd,
+        answer: Answer,
         again: bool,
-        retry_after: Option<u32>,
         at: Timestamp,
     ) {
+        let Answer { end, drop, retry_after } = answer;
         let known = self.user.device(device);
         let d: Arc<str> = known.map_or_else(|| "?".into(), key);
         let contact = known.and_then(|known| known.contact.as_ref());
+        let contact_is_there = contact.is_some();
         let suspect = contact.is_some_and(|contact| contact.suspect);
         let answered_ok = contact.is_some_and(|contact| contact.answered_ok);
         let (mark, counts) = match end {
@@ -61,6 +66,8 @@ impl Step<'_> {
             LegEnd::Artefact => (Mark::None, !again),
             // it registered again meanwhile, so this is about a phone that was.
             LegEnd::Failed(Class::Absent) if again => (Mark::None, false),
+            // 430: the connection that it registered over is dead.
+            LegEnd::Failed(Class::Absent) if drop => (Mark::Dropped, true),
             LegEnd::Failed(Class::Absent) => (Mark::Suspect, true),
             LegEnd::Failed(Class::Unknown) => (Mark::None, !again),
             LegEnd::Failed(Class::Content | Class::Permanent | Class::Policy) => {
@@ -75,7 +82,7 @@ impl Step<'_> {
             ) => (Mark::None, false),
         };
         self.emit(Event::LegEnded { m, n: number, d, end, at, mark, counts, retry_after });
-        if mark == Mark::Suspect && !suspect {
+        if contact_is_there && matches!(mark, Mark::Suspect | Mark::Dropped) && !suspect {
             self.moved(at);
             if answered_ok {
                 self.ip_lost(at);
@@ -100,8 +107,17 @@ impl Step<'_> {
             let until = at + self.policy.imdn_wait;
             self.emit(Event::ImdnAwaited { m: name.clone(), n: number, until });
             if unknown {
-                self.emit(Event::Parked { m: name, by: Access::Cpm, n: number });
+                self.park(name, number);
             }
+            return;
+        }
+        if had(LegEnd::Delivered) {
+            // one that is not the primary has it, and the message lives on.
+            let last = m.last_cause;
+            if unknown {
+                self.park(name, number);
+            }
+            self.end_if_over(place, last, at);
             return;
         }
         let class = MERGE
@@ -124,8 +140,7 @@ impl Step<'_> {
         };
         let retry_after = legs.iter().filter_map(|leg| leg.retry_after).max();
         self.attempt_ended(place, number, class, unknown, retry_after, at);
-        let probing = class == Class::Absent && !had(LegEnd::Artefact);
-        self.rung_goes_on |= probing && self.probed == Some((place, number));
+        self.rung_goes_on |= class == Class::Absent && self.probed == Some((place, number));
     }
 
     fn attempt_ended(
@@ -167,10 +182,17 @@ impl Step<'_> {
             Class::Unknown | Class::MemoryFull | Class::Policy => {}
         }
         // An unknown leg parks the message even when a back-off wins.
-        if unknown && self.policy.unknown_sms == UnknownSms::Park && parked.is_none() {
-            self.emit(Event::Parked { m: name, by: Access::Cpm, n: number });
+        if unknown && parked.is_none() {
+            self.park(name, number);
         }
         self.end_if_over(place, Some(class), at);
+    }
+
+    /// Nobody can tell whether this attempt arrived: no SMS after it (3.8), if policy has it so.
+    fn park(&mut self, m: MessageRef, n: u32) {
+        if self.policy.unknown_sms == UnknownSms::Park {
+            self.emit(Event::Parked { m, by: Access::Cpm, n });
+        }
     }
 
     /// A back-off of a message, a UCN or a copy: doubled each time, spread by a hash of the message,
@@ -204,15 +226,14 @@ impl Step<'_> {
         until
     }
 
-    /// The first success by IP: it ends the message, unless the primary is still owed it.
-    pub(super) fn ip_success(&mut self, place: u32, device: Option<DeviceId>, at: Timestamp) {
+    /// The first success by IP ends the message, unless the primary is still owed it.
+    pub(super) fn ip_success(&mut self, place: u32, took: &[DeviceId], at: Timestamp) {
         if self.policy.sms_even_if_secondary
-            && let (Some(primary), Some(device)) = (self.view().primary(), device)
-            && primary != device
+            && self.view().primary().is_some_and(|primary| !took.contains(&primary))
         {
             return;
         }
-        self.delivered(place, Access::Cpm, End::Delivered(Access::Cpm), device, at);
+        self.delivered(place, Access::Cpm, End::Delivered(Access::Cpm), took, at);
     }
 
     /// Whether a 202 to this message counts as delivered (T-6).
@@ -225,20 +246,14 @@ impl Step<'_> {
     }
 
     /// The leg of a copy ends: absent is still owed, busy and infra are tried later, else it is done.
-    pub(super) fn end_copy(
-        &mut self,
-        place: u32,
-        device: DeviceId,
-        end: LegEnd,
-        retry_after: Option<u32>,
-        at: Timestamp,
-    ) {
+    pub(super) fn end_copy(&mut self, place: u32, device: DeviceId, answer: Answer, at: Timestamp) {
+        let Answer { end, retry_after, .. } = answer;
         let owed = self.user.owed.iter().find(|owed| owed.place == place);
         let Some(owed) = owed else { return };
         let leg = owed.to.iter().find(|to| to.device == device).and_then(|to| to.leg);
         let Some(leg) = leg else { return };
         let m = MessageRef(place, Arc::clone(&owed.content.message_id));
-        self.mark_leg(m.clone(), leg.attempt, device, end, leg.again, retry_after, at);
+        self.mark_leg(m.clone(), leg.attempt, device, answer, leg.again, at);
         match end {
             LegEnd::Artefact | LegEnd::Failed(Class::Absent) => {}
             LegEnd::Failed(

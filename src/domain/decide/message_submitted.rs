@@ -86,6 +86,8 @@ impl Step<'_> {
         };
         match body {
             None => Ok(()),
+            // One that ended elsewhere left no body to compare (T-29).
+            Some(0) => Err(Ignored::Duplicate),
             Some(body) if body == content.body_digest() => Err(Ignored::Duplicate),
             Some(_) => Err(Ignored::Conflict),
         }

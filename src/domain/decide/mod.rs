@@ -201,6 +201,11 @@ impl Step<'_> {
         self.events.push(event);
     }
 
+    /// When the fact was observed, as far as deadlines may count from it (TM-2).
+    fn observed(&self) -> Timestamp {
+        if self.timer { self.now } else { self.told.clamped(self.policy) }
+    }
+
     fn view(&self) -> View<'_> {
         View { user: self.user, policy: self.policy, now: self.now, fresh: self.fresh }
     }

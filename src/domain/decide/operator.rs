@@ -152,6 +152,7 @@ impl Step<'_> {
                 let kind = self.user.sms_block.map(|block| block.kind);
                 if matches!(kind, Some(BlockKind::Barred | BlockKind::NotCapable)) {
                     self.emit(Event::SmsUnblocked { timer: false });
+                    self.news();
                 }
             }
         }

@@ -5,7 +5,7 @@
 
 use super::{Ignored, Step};
 use crate::domain::command::AttemptName;
-use crate::domain::event::{Access, BlockKind, End, Event, MessageRef};
+use crate::domain::event::{Access, BlockKind, End, Event, MessageRef, Notice};
 use crate::domain::failure::{
     BlockKind as Shut, Class, Report, SlotNews, Verdict, classify, is_expired,
 };
@@ -48,7 +48,7 @@ impl Step<'_> {
         if !sms.open {
             return Err(Ignored::Late);
         }
-        self.emit(Event::SmsDelayed { m: sms.m, n: sms.number, at: self.now });
+        self.emit(Event::SmsDelayed { m: sms.m, n: sms.number, at: self.observed() });
         Ok(())
     }
 
@@ -97,7 +97,8 @@ impl Step<'_> {
         if !sms.open && (!live || sms.what == What::Ucn) {
             return Err(if live { Ignored::Late } else { Ignored::Final });
         }
-        let mms = self.user.sms_slot.as_ref().is_some_and(|slot| slot.mms && sms.open);
+        let handed = self.user.message(place).and_then(|m| m.handed.as_ref());
+        let mms = sms.open && handed.or(self.user.sms_slot.as_ref()).is_some_and(|sms| sms.mms);
         if sms.what == What::Message && live {
             self.tell_interworked(place, mms);
         }
@@ -107,7 +108,9 @@ impl Step<'_> {
         self.phone_took_sms(domain);
         if sms.what == What::Message && live {
             let end = End::Delivered(Access::Sms);
-            self.delivered(place, Access::Sms, end, None, self.now);
+            self.notify(place, Notice::Delivered, None, None);
+            self.record(place, mms, Some(self.observed()));
+            self.delivered(place, Access::Sms, end, &[], self.observed());
         }
         Ok(())
     }
@@ -120,10 +123,8 @@ impl Step<'_> {
         let slot = SlotName::of_domain(domain);
         if let Ok(stamp) = self.check_slot(slot, true) {
             self.set_slot(slot, SlotState::Attached, true, stamp);
-            let at = self.told.clamped(self.policy);
-            self.moved(at);
-            self.emit(Event::SmsNews { at });
         }
+        self.news();
     }
 
     /// A definite failure, of the SMS that is out or of the one a message is parked for.
@@ -136,7 +137,7 @@ impl Step<'_> {
         expired: bool,
     ) -> Result<(), Ignored> {
         let place = sms.m.place();
-        let at = self.now;
+        let at = self.observed();
         if !sms.open {
             let parked = self.user.message(place).and_then(|m| m.parked);
             if parked != Some((Access::Sms, sms.number)) || verdict.class == Class::Unknown {

@@ -45,9 +45,11 @@ impl Step<'_> {
             Due::Handed(place) => {
                 // no report at all by the end of its validity.
                 let Some(m) = self.user.message(place) else { return };
-                let (m, number) = (m.m(), m.handed.as_ref().map_or(0, |sms| sms.number));
+                let Some(sms) = &m.handed else { return };
+                let (m, number, mms) = (m.m(), sms.number, sms.mms);
                 self.emit(Event::SmsEnded { m, n: number });
-                self.delivered(place, Access::Sms, End::Assumed, None, at);
+                self.record(place, mms, Some(at));
+                self.delivered(place, Access::Sms, End::Assumed, &[], at);
             }
             Due::Held(place) => {
                 let Some(m) = self.user.message(place) else { return };
@@ -80,7 +82,7 @@ impl Step<'_> {
             legs.filter(|leg| leg.end.is_none()).map(|leg| leg.device).collect();
         let class = self.silence(started);
         for device in silent {
-            self.end_leg(place, number, device, LegEnd::Failed(class), None, at);
+            self.end_leg(place, number, device, LegEnd::Failed(class).into(), at);
         }
         self.close_attempt(place, number, at);
     }
@@ -93,7 +95,7 @@ impl Step<'_> {
             .and_then(|to| to.leg);
         let Some(leg) = leg else { return };
         let class = self.silence(leg.started_at.is_some());
-        self.end_copy(place, device, LegEnd::Failed(class), None, at);
+        self.end_copy(place, device, LegEnd::Failed(class).into(), at);
     }
 
     fn silence(&self, started: bool) -> Class {
@@ -111,7 +113,7 @@ impl Step<'_> {
         let devices: Vec<DeviceId> = super::View::awaited(m, number).collect();
         for device in devices {
             let end = LegEnd::Failed(Class::Unknown);
-            self.end_leg(place, number, device, end, None, at);
+            self.end_leg(place, number, device, end.into(), at);
         }
         self.close_attempt(place, number, at);
     }
@@ -124,7 +126,8 @@ impl Step<'_> {
         if slot.accepted_at.is_some() && !slot.report {
             self.emit(Event::SmsEnded { m: slot.m.clone(), n: slot.number });
             if slot.what == What::Message {
-                self.delivered(place, Access::Sms, End::Assumed, None, at);
+                self.record(place, slot.mms, Some(at));
+                self.delivered(place, Access::Sms, End::Assumed, &[], at);
             }
             return;
         }

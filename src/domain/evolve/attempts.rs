@@ -180,7 +180,12 @@ impl User {
                 message.refused_by.push(id);
             }
             if *end == LegEnd::Delivered {
+                message.ip_infra = 0;
                 message.served.push(id);
+                let accepted = |leg: &Leg| leg.attempt == *n && leg.end == Some(LegEnd::Accepted);
+                if !message.legs.iter().any(accepted) {
+                    message.awaiting = message.awaiting.filter(|(number, _)| number != n);
+                }
             }
         }
         let Some(device) = self.device_mut(id) else { return };
@@ -290,7 +295,7 @@ impl User {
         }
         slot.started_at = slot.started_at.or(Some(*at));
         slot.accepted_at = Some(*at);
-        slot.report_from = Some(*at);
+        slot.report_from = Some(slot.asked_at.max(*at));
         slot.report = *report;
         slot.mms = *mms;
         if *handed {

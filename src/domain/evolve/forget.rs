@@ -90,7 +90,6 @@ impl User {
         if !self.messages.is_empty() || !self.owed.is_empty() || self.hold.is_some() {
             return false;
         }
-        let left = self.forget(now, policy);
-        Self { next_place: 0, ..left }.is_blank()
+        self.forget(now, policy).is_blank()
     }
 }

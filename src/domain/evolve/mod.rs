@@ -156,11 +156,11 @@ impl User {
                     && slot.m.place() == m.place()
                     && slot.number == *n
                 {
-                    slot.started_at = slot.started_at.or(Some(*at));
+                    slot.started_at = slot.started_at.or_else(|| Some(slot.asked_at.max(*at)));
                 }
                 for leg in self.legs_mut(m.place(), *n) {
                     if device.is_none_or(|device| device == leg.device) && leg.end.is_none() {
-                        leg.started_at = leg.started_at.or(Some(*at));
+                        leg.started_at = leg.started_at.or_else(|| Some(leg.asked_at.max(*at)));
                     }
                 }
             }
