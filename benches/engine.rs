@@ -164,9 +164,8 @@ fn run_some<'a>(
     inputs: impl Iterator<Item = &'a deferd::engine::ports::Received>,
 ) -> (State, Vec<Arc<[u8]>>) {
     let clock = BenchClock::default();
-    let mut worker =
-        Worker::open(MemoryLog::default(), clock.clone(), Settings::default(), None)
-            .expect("a log in memory");
+    let mut worker = Worker::open(MemoryLog::default(), clock.clone(), Settings::default(), None)
+        .expect("a log in memory");
     for (n, input) in inputs.enumerate() {
         worker.log().push(input.clone());
         if n % 100 == 99 {
@@ -207,11 +206,12 @@ fn verify_all(lines: &[&[u8]]) {
 /// The stream in two partitions, each with its journal.
 fn halves(stream: &Stream) -> (Vec<Arc<[u8]>>, Vec<Arc<[u8]>>) {
     let reader = Reader::default();
-    let even = |input: &&deferd::engine::ports::Received| {
-        match reader.read(&input.bytes, input.logged).map(|read| read.user) {
-            Ok(Address::Tel(number)) => number.digits() % 2 == 0,
-            _ => true,
-        }
+    let even = |input: &&deferd::engine::ports::Received| match reader
+        .read(&input.bytes, input.logged)
+        .map(|read| read.user)
+    {
+        Ok(Address::Tel(number)) => number.digits() % 2 == 0,
+        _ => true,
     };
     let first = run_some(stream.inputs.iter().filter(even)).1;
     let second = run_some(stream.inputs.iter().filter(|input| !even(input))).1;
@@ -236,9 +236,10 @@ fn decide_one(stream: &Stream) -> f64 {
     let wanted = ["message.submitted", "ims.registered", "cs.attached"];
     let mut inputs = Vec::new();
     for want in wanted {
-        let found = stream.inputs.iter().find(|input| {
-            input.bytes.windows(want.len()).any(|window| window == want.as_bytes())
-        });
+        let found = stream
+            .inputs
+            .iter()
+            .find(|input| input.bytes.windows(want.len()).any(|window| window == want.as_bytes()));
         let Some(input) = found else { continue };
         if let Ok(read) = reader.read(&input.bytes, input.logged) {
             inputs.push((read, input.logged));
