@@ -4,6 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+mod about;
+mod ingest;
+
+pub use about::{Completions, Config, ConfigAction, ConfigShow, Man, Schema, ShowAs};
+pub use ingest::{Ek, From, Ingest, Jsonl, Shape};
+
 /// Deferred delivery for telecom messaging: keeps messages for RCS/CPM users who cannot be reached,
 /// watches their phones come back, and delivers by IP or by SMS at the right moment.
 #[derive(Debug, Parser)]
@@ -43,6 +49,16 @@ pub enum Color {
 pub enum Command {
     /// Run inputs through the engine in virtual time
     Simulate(Simulate),
+    /// Turn what others know into inputs, or check inputs
+    Ingest(Ingest),
+    /// Check or show the configuration
+    Config(Config),
+    /// List the record types, or print their JSON Schemas
+    Schema(Schema),
+    /// Print the completions for a shell
+    Completions(Completions),
+    /// Print the manual
+    Man(Man),
     /// Watch it work: short stories in virtual time, told in plain words
     Demo(Demo),
 }

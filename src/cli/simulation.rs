@@ -92,7 +92,7 @@ impl Simulation {
     ///
     /// [`WorkerError`].
     pub fn take(&mut self, file: &str, line: u64, bytes: &[u8]) -> Result<Progress, WorkerError> {
-        let time = time_of(bytes).unwrap_or(self.clock.now()).max(self.clock.now());
+        let time = time_of(bytes).unwrap_or_default().max(self.clock.now());
         let mut progress = self.run(Some(time))?;
         self.clock.0.set(time);
         self.worker.log().push(Received {
