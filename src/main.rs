@@ -1,5 +1,6 @@
 //! `deferd`: parse, run, print the chain of what went wrong, exit.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -21,7 +22,10 @@ fn main() -> ExitCode {
     .write_global();
     let stdout = anstream::stdout();
     let mut out = std::io::BufWriter::with_capacity(1 << 16, stdout.lock());
-    let answer = run(&args, std::env::vars(), &mut out).and_then(|answer| {
+    // A variable that is no text is nobody's of ours, or is refused by its key.
+    let lossy = |text: OsString| text.to_string_lossy().into_owned();
+    let env = std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value)));
+    let answer = run(&args, env, &mut out).and_then(|answer| {
         out.flush()?;
         Ok(answer)
     });

@@ -1,6 +1,7 @@
 //! What a step has decided and not yet committed: folded into the state by a commit, dropped by an
 //! abort.
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -47,10 +48,10 @@ impl Overlay {
 
     /// The user there.
     pub fn by_key(&mut self, state: &State, key: UserKey) -> Option<&mut User> {
-        if !self.users.contains_key(&key) {
-            self.users.insert(key, state.users.get(key)?);
+        match self.users.entry(key) {
+            Entry::Occupied(there) => Some(there.into_mut()),
+            Entry::Vacant(place) => Some(place.insert(state.users.get(key)?)),
         }
-        self.users.get_mut(&key)
     }
 
     /// Whether an input was taken before, or in this step; if not, it is remembered.

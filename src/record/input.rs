@@ -14,6 +14,15 @@ use crate::domain::time::Timestamp;
 
 /// A day: how far ahead of the log an observation may be.
 const A_DAY: std::time::Duration = std::time::Duration::from_secs(86_400);
+/// What the engine writes and nobody sends it.
+const OURS: [&str; 6] = [
+    "cpm.delivery.requested",
+    "cpm.notification.requested",
+    "cpm.revocation.answered",
+    "cpm.storage.requested",
+    "cpm.input.rejected",
+    "cpm.policy.changed",
+];
 /// Octets of an id or an address.
 const MAX_NAME: usize = 1024;
 
@@ -47,6 +56,8 @@ pub enum Rejected {
     Data(String),
     #[error("time is {0}, more than a day ahead of the log")]
     Ahead(Timestamp),
+    #[error("{0}")]
+    Probe(String),
     #[error("conflict: the same message_id and from, another message")]
     Conflict,
 }
@@ -67,6 +78,7 @@ impl Rejected {
             Self::NoSubject | Self::Subject(_) => "subject",
             Self::Data(_) => "data",
             Self::Ahead(_) => "ahead",
+            Self::Probe(_) => "not-probe",
             Self::Conflict => "conflict",
         }
     }
@@ -176,6 +188,7 @@ impl Kind {
             (Some((_, kind, _)), Ok(found)) if found > 1 => {
                 Err(Rejected::NewerVersion { kind: (*kind).to_owned(), found })
             }
+            _ if OURS.contains(&stem) => Err(Rejected::NotFromOutside(name.to_owned())),
             _ => Err(Rejected::UnknownType(name.chars().take(200).collect())),
         }
     }

@@ -6,5 +6,6 @@
 pub mod envelope;
 pub mod input;
 pub mod journal;
+mod normal;
 pub mod output;
 pub mod schema;
