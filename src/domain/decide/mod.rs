@@ -206,9 +206,9 @@ impl Step<'_> {
         self.events.push(event);
     }
 
-    /// When the fact was observed, as far as deadlines may count from it (TM-2).
+    /// When the fact was observed, as far as deadlines may count from it (TM-2), and not after now.
     fn observed(&self) -> Timestamp {
-        if self.timer { self.now } else { self.told.clamped(self.policy) }
+        if self.timer { self.now } else { self.told.clamped(self.policy).min(self.at) }
     }
 
     fn view(&self) -> View<'_> {

@@ -142,7 +142,7 @@ impl Step<'_> {
 
     /// T-26: everything ends unheard, and nothing is known any more.
     pub(super) fn user_purged(&mut self) -> Result<(), Ignored> {
-        if self.user.is_blank() {
+        if self.user.forget(self.at, self.policy).is_blank() {
             return Err(Ignored::NoChange);
         }
         self.emit(Event::Purged {});
