@@ -69,7 +69,11 @@ impl<'a> Step<'a> {
     }
 
     fn now(&self) -> Timestamp {
-        if self.timer() { self.input.told.time.min(self.at) } else { self.at }
+        if self.timer() {
+            self.input.told.time.max(self.before.looked).min(self.at)
+        } else {
+            self.at
+        }
     }
 
     fn events(&self) -> &'a [Event] {

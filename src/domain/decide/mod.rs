@@ -135,7 +135,8 @@ pub fn step(
     policy: &Policy,
 ) -> Result<Decided, Ignored> {
     let timer = input.fact == Fact::TimerFired;
-    let now = if timer { input.told.time.min(at) } else { at };
+    // A look never goes back behind an earlier one (TM-1).
+    let now = if timer { input.told.time.max(user.looked).min(at) } else { at };
     let mut step = Step {
         rung_waits: user.ladder.next_at,
         user,

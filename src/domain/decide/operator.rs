@@ -142,7 +142,8 @@ impl Step<'_> {
 
     /// T-26: everything ends unheard, and nothing is known any more.
     pub(super) fn user_purged(&mut self) -> Result<(), Ignored> {
-        if self.user.forget(self.at, self.policy).is_blank() {
+        // L-11: what has aged out is nothing to purge; the user goes without a record.
+        if self.user.is_forgettable(self.at, self.policy) {
             return Err(Ignored::NoChange);
         }
         self.emit(Event::Purged {});
