@@ -190,6 +190,16 @@ fn is_deeper_than(json: &[u8], most: u32) -> bool {
     false
 }
 
+/// The same JSON on one line, as a record of ours has it: a line end can only stand between its tokens.
+#[must_use]
+pub fn one_line(json: &[u8]) -> Cow<'_, [u8]> {
+    let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    if !json.iter().any(is_end) {
+        return Cow::Borrowed(json);
+    }
+    json.iter().map(|byte| if is_end(byte) { b' ' } else { *byte }).collect()
+}
+
 /// Text for a record of ours.
 pub(super) fn cow(text: &str) -> Cow<'_, str> {
     Cow::Borrowed(text)

@@ -24,7 +24,7 @@ const OURS: [&str; 6] = [
     "cpm.policy.changed",
 ];
 /// Octets of an id or an address.
-const MAX_NAME: usize = 1024;
+pub const MAX_NAME: usize = 1024;
 
 /// Why an input is refused. It lands in `cpm.dead-letters` with these words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
