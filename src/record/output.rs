@@ -332,9 +332,9 @@ pub struct InputRejected<'a> {
     /// Where it stood.
     #[serde(rename = "where")]
     place: Place<'a>,
-    /// SHA-256 of it, whole.
+    /// SHA-256 of what was read of it.
     sha256: String,
-    /// How many bytes it had.
+    /// How many bytes were read of it: all, unless it was too large.
     size: usize,
     /// The input as it came, where it is JSON and small enough.
     #[serde(skip_serializing_if = "Option::is_none")]
