@@ -116,6 +116,7 @@ impl Simulation {
     pub fn finish(&mut self, until: Option<Timestamp>) -> Result<Progress, WorkerError> {
         let last = until.unwrap_or(Timestamp::MAX);
         let mut progress = Progress::default();
+        self.worker.log().expects = None;
         while let Some(next) = self.next_due().filter(|next| *next <= last) {
             self.go_to(next, &mut progress)?;
         }
@@ -160,6 +161,7 @@ impl Simulation {
     /// then alarms.
     fn run(&mut self, before: Option<Timestamp>) -> Result<Progress, WorkerError> {
         let limit = before.unwrap_or(Timestamp::MAX);
+        self.worker.log().expects = before;
         let mut progress = Progress::default();
         loop {
             let answer = self.answers.front().map(|(at, _)| *at).filter(|at| *at <= limit);

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -135,8 +135,8 @@ impl State {
             && kind.is_remembered()
         {
             self.duplicates.remember(digest, record.at);
-            self.duplicates.forget(self.at, &self.policy);
         }
+        self.duplicates.forget(self.at, &self.policy);
     }
 
     /// Notes that an input was taken.
@@ -277,20 +277,20 @@ pub fn identity(source: &str, id: &str) -> u128 {
 /// The inputs that must not be taken twice, for as long as `duplicate_window` says.
 #[derive(Debug, Default)]
 pub struct Duplicates {
-    known: FxHashSet<u128>,
+    known: FxHashMap<u128, Timestamp>,
     order: VecDeque<(u128, Timestamp)>,
 }
 
 impl Duplicates {
-    /// Whether it was taken within the window.
+    /// Whether it was taken within the window before `now`.
     #[must_use]
-    pub fn contains(&self, digest: u128) -> bool {
-        self.known.contains(&digest)
+    pub fn contains(&self, digest: u128, now: Timestamp, policy: &Policy) -> bool {
+        self.known.get(&digest).is_some_and(|at| *at + policy.duplicate_window > now)
     }
 
     /// Remembers one that was taken at `at`.
     pub fn remember(&mut self, digest: u128, at: Timestamp) {
-        if self.known.insert(digest) {
+        if self.known.insert(digest, at) != Some(at) {
             self.order.push_back((digest, at));
         }
     }
@@ -300,7 +300,10 @@ impl Duplicates {
         while let Some((digest, at)) = self.order.front().copied()
             && at + policy.duplicate_window <= now
         {
-            self.known.remove(&digest);
+            // Taken again since, it stands further back a second time.
+            if self.known.get(&digest) == Some(&at) {
+                self.known.remove(&digest);
+            }
             self.order.pop_front();
         }
     }

@@ -4,6 +4,7 @@
 //! decided), [`output`] (what others are asked to do). [`schema`] writes the contract down.
 
 pub mod envelope;
+mod fault;
 pub mod input;
 pub mod journal;
 mod normal;
