@@ -158,7 +158,7 @@ impl Simulation {
     }
 
     /// Everything due before an input's time; at its very instant modelled answers come first, then it,
-    /// then alarms.
+    /// then alarms (P-18).
     fn run(&mut self, before: Option<Timestamp>) -> Result<Progress, WorkerError> {
         let limit = before.unwrap_or(Timestamp::MAX);
         self.worker.log().expects = before;
