@@ -2,9 +2,12 @@
 
 pub mod args;
 pub mod config;
+mod journal_file;
 mod lines;
+mod replay;
 mod simulate;
 pub mod simulation;
+mod why;
 
 use std::io::Write;
 
@@ -43,6 +46,8 @@ pub fn run(
     }
     match &args.command {
         Command::Simulate(args) => simulate::simulate(args, &config, out),
+        Command::Replay(args) => replay::replay(args, &config, out),
+        Command::Why(args) => why::why(args, &config, out),
     }
 }
 

@@ -68,9 +68,9 @@ pub enum Verdict {
 ///
 /// [`BadRecord`]: its input cannot be read.
 pub fn verify(state: &State, record: &Record<'_>, reader: &Reader) -> Result<Verdict, BadRecord> {
-    let (Some(address), Some(read)) = (record.address()?, record.input(reader)?) else {
-        return Ok(Verdict::Undecided);
-    };
+    // A policy that changes is an input of nobody's, and no fact.
+    let Some(address) = record.address()? else { return Ok(Verdict::Undecided) };
+    let Some(read) = record.input(reader)? else { return Ok(Verdict::Undecided) };
     if record.rules != RULES {
         return Ok(Verdict::OtherRules);
     }
