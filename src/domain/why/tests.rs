@@ -1,0 +1,1 @@
+//! One obstacle a test: given what is known, then why.
