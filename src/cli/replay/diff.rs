@@ -40,8 +40,7 @@ pub(super) fn diff(
     reader: &Reader,
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
-    let _ = reader;
-    let mut file = JournalFile::open(&args.file)?;
+    let mut file = JournalFile::open(&args.file, reader)?;
     let mut all = State::default();
     let mut followed = user.map(Followed::new);
     let mut last = None;

@@ -44,7 +44,7 @@ pub(super) fn verify(
     reader: &Reader,
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
-    let mut file = JournalFile::open(&args.file)?;
+    let mut file = JournalFile::open(&args.file, reader)?;
     let name = file.name().to_owned();
     let mut state = State::default();
     let (mut counts, mut first) = (Counts::default(), None);

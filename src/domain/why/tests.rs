@@ -381,8 +381,6 @@ fn said(why: &Why) -> Vec<String> {
 }
 
 fn at(why: &Why, timer: Timer) -> Option<Timestamp> {
-    why.releases.iter().find_map(|release| match release {
-        Release::Timer { timer: found, at } if *found == timer => Some(*at),
-        _ => None,
-    })
+    let is = |release: &&Release| matches!(release, Release::Timer { timer: t, .. } if *t == timer);
+    why.releases.iter().find(is).and_then(Release::at)
 }
