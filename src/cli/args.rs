@@ -4,6 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+mod about;
+mod ingest;
+
+pub use about::{Completions, Config, ConfigAction, ConfigShow, Man, Schema, ShowAs};
+pub use ingest::{Ek, From, Ingest, Jsonl, Shape};
+
 /// Deferred delivery for telecom messaging: keeps messages for RCS/CPM users who cannot be reached,
 /// watches their phones come back, and delivers by IP or by SMS at the right moment.
 #[derive(Debug, Parser)]
@@ -43,6 +49,18 @@ pub enum Color {
 pub enum Command {
     /// Run inputs through the engine in virtual time
     Simulate(Simulate),
+    /// Turn what others know into inputs, or check inputs
+    Ingest(Ingest),
+    /// Check or show the configuration
+    Config(Config),
+    /// List the record types, or print their JSON Schemas
+    Schema(Schema),
+    /// Print the completions for a shell
+    Completions(Completions),
+    /// Print the manual
+    Man(Man),
+    /// Watch it work: short stories in virtual time, told in plain words
+    Demo(Demo),
     /// Read a journal: what happened, what was decided, what was known when; it never acts
     Replay(Replay),
     /// Why a message still waits, and what would release it; or how it ended
@@ -93,6 +111,37 @@ pub enum Outcomes {
     Absent,
 }
 
+/// `deferd demo`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = DEMO_HELP)]
+pub struct Demo {
+    /// Stories to tell, by name or number, with all their turns; without one: five for a first look
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+
+    /// Tell all fifteen, with all their turns
+    #[arg(long, conflicts_with = "names")]
+    pub all: bool,
+
+    /// List the stories and tell none
+    #[arg(long)]
+    pub list: bool,
+
+    /// Where the journal goes; a file that is no journal of a demo is left alone
+    #[arg(long, value_name = "FILE", default_value = "deferd-demo.jsonl")]
+    pub journal: PathBuf,
+}
+
+const DEMO_HELP: &str = "\
+The stories are the walk-throughs W-1 to W-15 of src/domain/rules.md, played by the engine that also
+runs live: what the world does is given, what deferd does about it is what the engine decides. Nothing
+sleeps. The journal that is left behind can be asked and replayed.
+
+Examples:
+  deferd demo
+  deferd demo --list
+  deferd demo airplane 4 W-8
+  deferd demo --all --journal /tmp/all.jsonl";
 /// How an answer is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Output {

@@ -386,9 +386,8 @@ pub fn about(event: &Event) -> Option<&MessageRef> {
         | Event::StorageFailed { m }
         | Event::CopiesOwed { m, .. }
         | Event::CopyClosed { m, .. }
-        | Event::Ended { m, .. }
-        | Event::LifeCut { m, .. } => Some(m),
-        Event::EndingStarted { m, .. } => m.as_ref(),
+        | Event::Ended { m, .. } => Some(m),
+        Event::EndingStarted { m, .. } | Event::LifeCut { m, .. } => m.as_ref(),
         Event::HoldSet { ms, .. } | Event::HoldEnded { ms, .. } => match ms.as_slice() {
             [one] => Some(one),
             _ => None,

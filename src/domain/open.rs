@@ -19,7 +19,9 @@ pub struct View<'a> {
     pub user: &'a User,
     /// The policy.
     pub policy: &'a Policy,
-    /// The instant.
+    /// The wall clock of the step: past its life by it, a message gets no attempt (I-7).
+    pub at: Timestamp,
+    /// The instant up to which time has come: of an alarm its own, else `at`.
     pub now: Timestamp,
     /// The device that this very input bound: it takes no leg in this step (TM-7).
     pub fresh: Option<DeviceId>,
@@ -155,7 +157,7 @@ impl<'a> View<'a> {
     /// `ip_may` of 3.6.0, all but the user's back-off, which is the same for every message.
     fn ip_may_but_backoff(&self, m: &Deferred) -> bool {
         m.is_live()
-            && self.now < m.expires_at
+            && self.at < m.expires_at
             && self.policy.access_cpm != AccessSwitch::Off
             && (m.interwork == Interwork::Also || !self.sms_running(m))
             && (m.interwork != Interwork::Only || self.sms_closed(m))
@@ -171,7 +173,9 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn way(&self, device: &Device, contact: &Contact, m: &Deferred) -> bool {
         let leg_in_use = m.leg(device.id).is_some_and(|leg| {
-            leg.end.is_none() || (m.awaiting.is_some() && leg.end == Some(LegEnd::Accepted))
+            // Nor while its attempt is open: what follows from its answer is decided at the close.
+            m.legs.iter().any(|other| other.attempt == leg.attempt && other.end.is_none())
+                || (m.awaiting.is_some() && leg.end == Some(LegEnd::Accepted))
         });
         !contact.suspect
             && !leg_in_use
@@ -295,7 +299,7 @@ impl<'a> View<'a> {
     fn sms_open_but(&self, m: &Deferred) -> Option<What> {
         let what = self.sms_what(m)?;
         let open = m.is_live()
-            && self.now < m.expires_at
+            && self.at < m.expires_at
             && self.policy.access_sms != AccessSwitch::Off
             && self.user.msisdn().is_some()
             && !m.sms_refused
@@ -350,8 +354,10 @@ impl<'a> View<'a> {
             .filter(|m| m.has_running_leg())
             .map(|m| (conversation(&m.content), m.place))
             .collect();
+        // No SMS is of the IMDN lane, and the lanes do not wait for one another.
         if let Some(slot) = &self.user.sms_slot
             && slot.what == What::Message
+            && !imdn_lane
             && (access == Access::Sms || self.hold_until().is_some_and(|until| self.now < until))
         {
             let conversation = conversation_of(imdn_lane, slot.conversation.as_deref());
@@ -397,11 +403,15 @@ impl<'a> View<'a> {
             return Vec::new();
         }
         let mut candidates = self.in_turn(Access::Sms, false);
-        candidates.retain(|m| {
-            (m.interwork == Interwork::Also && self.first_sms(m))
-                || !(m.ip_running() || self.ip_open(m) || self.settling(m))
-        });
         candidates
+            .retain(|m| (m.interwork == Interwork::Also && self.first_sms(m)) || !self.by_ip(m));
+        candidates
+    }
+
+    /// Whether IP is open, settling or running for it.
+    #[must_use]
+    pub fn by_ip(&self, m: &Deferred) -> bool {
+        m.ip_running() || self.ip_open(m) || self.settling(m)
     }
 
     /// How many messages and copies run by IP: what the pipeline counts (P-1, P-3).
@@ -418,7 +428,7 @@ impl<'a> View<'a> {
     pub fn copies_open(&self, at: usize) -> Vec<&'a Device> {
         let Some(owed) = self.user.owed.get(at) else { return Vec::new() };
         let undisturbed = self.user.prefs.as_ref().is_some_and(|prefs| prefs.undisturbed(self.now));
-        if self.now >= owed.until
+        if self.at >= owed.until
             || undisturbed
             || self.user.hold.is_some()
             || self.policy.access_cpm != AccessSwitch::On
@@ -529,7 +539,7 @@ impl<'a> View<'a> {
             .messages
             .iter()
             .filter(|m| only.is_none_or(|place| place == m.place))
-            .filter(|m| m.is_live() && self.now < m.expires_at && m.handed.is_none())
+            .filter(|m| m.is_live() && self.at < m.expires_at && m.handed.is_none())
             .find_map(|m| {
                 let what = self.sms_what(m)?;
                 let may = !m.sms_refused
@@ -541,7 +551,8 @@ impl<'a> View<'a> {
                             only.is_some() || m.sms_tries < self.policy.sms_attempts
                         }
                     };
-                may.then_some((m, what))
+                // I-6: a rung by hand waits for no IP either, and does not go beside it.
+                (may && !(m.interwork == Interwork::Fallback && self.by_ip(m))).then_some((m, what))
             })
     }
 

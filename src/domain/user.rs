@@ -57,6 +57,8 @@ pub struct User {
     pub remembered: Vec<Remembered>,
     /// Up to where alarms have been looked at.
     pub looked: Timestamp,
+    /// The wall clock of the last look: what had expired by it gets no attempt (I-7).
+    pub looked_at: Timestamp,
     /// Messages waiting, in the order of acceptance.
     pub messages: Vec<Deferred>,
     /// Copies owed to other devices.
@@ -157,6 +159,8 @@ pub struct Ladder {
 pub struct SmsAttempt {
     /// The message.
     pub m: MessageRef,
+    /// Digest of its key: the SMS may outlive the message, and the memory of it.
+    pub key: u64,
     /// Its conversation, for the turn of the others.
     pub conversation: Option<Box<str>>,
     /// What the SMS carries.
@@ -517,6 +521,7 @@ impl User {
             prefs: None,
             remembered: Vec::new(),
             looked: Timestamp::EPOCH,
+            looked_at: Timestamp::EPOCH,
             messages: Vec::new(),
             owed: Vec::new(),
             next_place: 0,
@@ -589,6 +594,7 @@ impl User {
     /// Whether nothing is held of this user at all.
     #[must_use]
     pub fn is_blank(&self) -> bool {
-        *self == Self { looked: self.looked, ..Self::new(self.address.clone()) }
+        let Self { looked, looked_at, next_place, .. } = *self;
+        *self == Self { looked, looked_at, next_place, ..Self::new(self.address.clone()) }
     }
 }

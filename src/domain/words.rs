@@ -189,9 +189,11 @@ impl Event {
                     Ending::Cancelled => "cancelled",
                     Ending::Identity => "identity",
                 };
-                format!("ending {}: {why}", m.as_ref().map_or("all", |m| &*m.1))
+                format!("ending {}: {why}", one_or_all(m.as_ref()))
             }
-            Self::LifeCut { m, expires } => format!("life of {m} ends {}", clock(*expires)),
+            Self::LifeCut { m, expires } => {
+                format!("life of {} ends {}", one_or_all(m.as_ref()), clock(*expires))
+            }
             Self::HoldSet { ms, hold } => format!("{} {}", names(ms), held(hold, clock)),
             Self::HoldEnded { ms, by } => format!("{} no longer held by {}", names(ms), who(by)),
             Self::UserHeld { reason } => format!("user held: {reason}"),
@@ -220,7 +222,7 @@ impl Event {
             Self::RevocationAnswered { id, ok: false, reason, .. } => {
                 format!("revocation of {id} refused: {}", reason.as_deref().unwrap_or("no reason"))
             }
-            Self::Looked { until } => format!("looked until {}", clock(*until)),
+            Self::Looked { until, .. } => format!("looked until {}", clock(*until)),
         }
     }
 }
@@ -263,6 +265,10 @@ fn who(by: &HoldBy) -> String {
 
 fn until_words(until: Option<Timestamp>, clock: &dyn Fn(Timestamp) -> String) -> String {
     until.map_or_else(String::new, |until| format!(" until {}", clock(until)))
+}
+
+fn one_or_all(m: Option<&MessageRef>) -> &str {
+    m.map_or("all", |m| &*m.1)
 }
 
 /// The messages by name; none named means all.

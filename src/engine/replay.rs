@@ -68,7 +68,7 @@ pub enum Verdict {
 ///
 /// [`BadRecord`]: its input cannot be read.
 pub fn verify(state: &State, record: &Record<'_>, reader: &Reader) -> Result<Verdict, BadRecord> {
-    // A policy that changes is an input of nobody's, and no fact.
+    // A changed policy is about nobody, and is no fact for `decide`.
     let Some(address) = record.address()? else { return Ok(Verdict::Undecided) };
     let Some(read) = record.input(reader)? else { return Ok(Verdict::Undecided) };
     if record.rules != RULES {

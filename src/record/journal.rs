@@ -154,6 +154,7 @@ impl<'a> Record<'a> {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "all other events are whole in themselves")]
 fn leans_on_input(event: &Event) -> bool {
     match event {
         Event::Deferred { content, .. } => content.is_none(),

@@ -194,7 +194,7 @@ impl Story {
     fn decide(&mut self, input: &Input<'_>, at: Timestamp) -> Result<Vec<String>, String> {
         let mut replayed = self.user.clone();
         let events = match step(&mut self.user, input, at, &self.policy) {
-            Ok(events) => events,
+            Ok(decided) => decided.events,
             Err(ignored) => {
                 if self.user != replayed {
                     return Err(format!("ignored ({ignored}) and yet it changed the user"));

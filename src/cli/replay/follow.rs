@@ -83,6 +83,6 @@ impl Followed {
 
     /// The state as it reads at an instant.
     pub(in crate::cli) fn view(&self, now: Timestamp) -> View<'_> {
-        View { user: &self.user, policy: &self.policy, now, fresh: None }
+        View { user: &self.user, policy: &self.policy, at: now, now, fresh: None }
     }
 }

@@ -383,7 +383,7 @@ pub(super) fn of_all(state: &State, now: Timestamp) -> Vec<Row> {
     let (mut waiting, mut users, mut bound, mut attached, mut sms) = (0_u64, 0_u64, 0, 0, 0);
     let mut soonest = None;
     for (_, user) in state.users.iter() {
-        let view = View { user: &user, policy: &state.policy, now, fresh: None };
+        let view = View { user: &user, policy: &state.policy, at: now, now, fresh: None };
         for m in &user.messages {
             waiting += 1;
             let first = view.standing(m).first().map_or("?", |standing| standing.name());

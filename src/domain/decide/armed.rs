@@ -29,6 +29,7 @@ pub enum Timer {
     Registration,
     AttachStale,
     Copy,
+    Rule,
 }
 
 impl Timer {
@@ -53,6 +54,7 @@ impl Timer {
             Self::Registration => "T_reg_expiry",
             Self::AttachStale => "T_attach_stale",
             Self::Copy => "T_copy",
+            Self::Rule => "the end of a preference",
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Source: OMA CPM 2.1 change requests, CPM-MLD-035; 3GPP TS 23.040 10.3; `rules.md` 3.6.0 step 2,
 //! T-6 to T-15, 4.9, R-3, R-11, R-13, I-2.
 
+use super::legs::Answer;
 use super::{Ignored, Step};
 use crate::domain::command::AttemptName;
 use crate::domain::event::{Access, Event, LegEnd};
@@ -31,9 +32,11 @@ impl Step<'_> {
     }
 
     fn ip_outcome(&mut self, name: AttemptName, told: &DeliveryOutcome<'_>) -> Result<(), Ignored> {
-        let Some(m) = self.by_key(name.key) else { return Err(self.ended_attempt(name.key)) };
+        // the message has ended, and this leg of it is a copy now.
+        let Some(m) = self.by_key(name.key) else { return self.copy_outcome(name, told) };
         let (place, message, number) = (m.place, m.m(), name.number);
-        if number == 0 || number > m.attempts {
+        let by_sms = m.sms_log.iter().any(|log| log.number == number);
+        if number == 0 || number > m.attempts || by_sms || m.legs.is_empty() {
             return Err(Ignored::Orphan);
         }
         let only = self.told_device(told);
@@ -46,7 +49,7 @@ impl Step<'_> {
         let open: Vec<_> = mine.iter().filter(|leg| leg.end.is_none()).collect();
         let awaited = m.awaiting.is_some_and(|(awaiting, _)| awaiting == number);
         let parked = m.parked == Some((Access::Cpm, number));
-        let at = self.now;
+        let at = self.observed();
         if told.outcome == Outcome::Started {
             if open.iter().all(|leg| leg.started_at.is_some()) {
                 return Err(Ignored::NoChange);
@@ -55,15 +58,23 @@ impl Step<'_> {
             self.emit(Event::AttemptTaken { m: message, n: number, d, at });
             return Ok(());
         }
-        let (end, drop) = leg_end(told, self.counts_as_delivered(place));
+        let answer = leg_end(told, self.counts_as_delivered(place));
+        let end = answer.end;
         if open.is_empty() {
             // a definite success still counts, whatever closed the attempt.
             if end == LegEnd::Delivered {
-                let device = only.or_else(|| mine.first().map(|leg| leg.device));
-                if let Some(device) = device {
-                    self.end_leg(place, number, device, end, None, at);
+                let mut took: Vec<DeviceId> = match only {
+                    Some(only) => vec![only],
+                    None => mine.iter().map(|leg| leg.device).collect(),
+                };
+                if took.is_empty() {
+                    // Later attempts have replaced its legs: those they went to.
+                    took = m.legs.iter().map(|leg| leg.device).collect();
                 }
-                self.ip_success(place, device, at);
+                for device in &took {
+                    self.end_leg(place, number, *device, answer, at);
+                }
+                self.ip_success(place, &took, at);
                 return Ok(());
             }
             let definite = !matches!(end, LegEnd::Accepted | LegEnd::Failed(Class::Unknown));
@@ -78,13 +89,10 @@ impl Step<'_> {
             open.iter().map(|leg| leg.device).collect()
         };
         for device in &devices {
-            self.end_leg(place, number, *device, end, told.retry_after_seconds, at);
-            if drop {
-                self.drop_contact(*device, at);
-            }
+            self.end_leg(place, number, *device, answer, at);
         }
         if end == LegEnd::Delivered {
-            self.ip_success(place, devices.first().copied().filter(|_| devices.len() == 1), at);
+            self.ip_success(place, &devices, at);
         }
         self.close_attempt(place, number, at);
         Ok(())
@@ -110,15 +118,12 @@ impl Step<'_> {
         }
         if told.outcome == Outcome::Started {
             let d = only.and_then(|id| self.user.device(id)).map(super::key);
-            self.emit(Event::AttemptTaken { m, n: name.number, d, at: self.now });
+            self.emit(Event::AttemptTaken { m, n: name.number, d, at: self.observed() });
             return Ok(());
         }
-        let (end, drop) = leg_end(told, true);
+        let answer = leg_end(told, true);
         for device in open {
-            self.end_copy(place, device, end, told.retry_after_seconds, self.now);
-            if drop {
-                self.drop_contact(device, self.now);
-            }
+            self.end_copy(place, device, answer, self.observed());
         }
         Ok(())
     }
@@ -135,7 +140,7 @@ impl Step<'_> {
                 self.ended_attempt(name.key)
             }
         })?;
-        let at = self.now;
+        let at = self.observed();
         match told.outcome {
             Outcome::Started => {
                 let slot = self.user.sms_slot.as_ref();
@@ -186,7 +191,7 @@ impl Step<'_> {
         self.emit(Event::SmsAccepted {
             m: sms.m.clone(),
             n: sms.number,
-            at: self.now,
+            at: self.observed(),
             report: self.policy.sms_reports == SmsReports::AskBoth
                 && told.report_expected != Some(false),
             handed,
@@ -203,9 +208,13 @@ impl Step<'_> {
     }
 }
 
-/// How an answer ends a leg, and whether its contact is to be dropped. A gateway's cause beats the SIP
-/// code; neither: absent (4.9).
-fn leg_end(told: &DeliveryOutcome<'_>, accepted_counts: bool) -> (LegEnd, bool) {
+/// How an answer ends a leg. A gateway's cause beats the SIP code; neither: absent (4.9).
+fn leg_end(told: &DeliveryOutcome<'_>, accepted_counts: bool) -> Answer {
+    let (end, drop) = end_and_drop(told, accepted_counts);
+    Answer { end, drop, retry_after: told.retry_after_seconds }
+}
+
+fn end_and_drop(told: &DeliveryOutcome<'_>, accepted_counts: bool) -> (LegEnd, bool) {
     let end = match told.outcome {
         Outcome::Delivered => LegEnd::Delivered,
         Outcome::Accepted if accepted_counts => LegEnd::Delivered,

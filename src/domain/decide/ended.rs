@@ -17,27 +17,19 @@ use crate::domain::time::Timestamp;
 use crate::domain::user::{Deferred, RECORDED, key_digest};
 
 impl Step<'_> {
-    /// The message is delivered: by IP its client says so itself, by SMS we do if it is confirmed
-    /// (IMDN-6); other devices of the user are owed a copy.
+    /// The message is delivered; other devices of the user are owed a copy. By IP the client
+    /// tells the sender itself (IMDN-6).
     pub(super) fn delivered(
         &mut self,
         place: u32,
         access: Access,
         end: End,
-        device: Option<DeviceId>,
+        took: &[DeviceId],
         at: Timestamp,
     ) {
         let Some(m) = self.user.message(place) else { return };
-        let mms = m.handed.as_ref().or(self.user.sms_slot.as_ref()).is_some_and(|sms| sms.mms);
         let name = m.m();
-        if access == Access::Sms {
-            if end == End::Delivered(Access::Sms) {
-                self.tell_interworked(place, mms);
-                self.notify(place, Notice::Delivered, None, None);
-            }
-            self.record(place, mms, Some(at));
-        }
-        self.owe_copies(place, access, device, at);
+        self.owe_copies(place, access, took, at);
         self.emit(Event::Ended { m: name, end, at });
     }
 
@@ -57,7 +49,7 @@ impl Step<'_> {
     }
 
     /// which devices are owed a copy of a message that one of them has.
-    fn owe_copies(&mut self, place: u32, access: Access, device: Option<DeviceId>, at: Timestamp) {
+    fn owe_copies(&mut self, place: u32, access: Access, took: &[DeviceId], at: Timestamp) {
         let Some(m) = self.user.message(place) else { return };
         let until = (at + self.policy.device_copy).min(m.expires_at);
         if until <= at || m.content.kind.in_imdn_lane() {
@@ -72,10 +64,7 @@ impl Step<'_> {
             let accepted = leg.and_then(|l| l.end) == Some(crate::domain::event::LegEnd::Accepted);
             m.served.contains(&id)
                 || m.refused_by.contains(&id)
-                || Some(id) == device
-                || (device.is_none()
-                    && access == Access::Cpm
-                    && leg.is_some_and(|l| l.end.is_some()))
+                || took.contains(&id)
                 || (accepted && access == Access::Cpm)
                 || (access == Access::Sms && Some(id) == primary)
         };

@@ -53,12 +53,29 @@ impl Step<'_> {
         }
         for place in places {
             match says {
-                Says::Delivered => self.ip_success(place, device, self.now),
+                Says::Delivered => self.client_has_it(place, device),
                 Says::Not => self.client_refused(place, device),
                 Says::Nothing => {}
             }
         }
         Ok(())
+    }
+
+    /// A definite success by IP; of no named device, for all that it went to (P-21).
+    fn client_has_it(&mut self, place: u32, device: Option<DeviceId>) {
+        let Some(m) = self.user.message(place) else { return };
+        let legs: Vec<_> = (m.legs.iter())
+            .filter(|leg| device.is_none_or(|device| device == leg.device))
+            .filter(|leg| leg.end != Some(LegEnd::Delivered))
+            .map(|leg| (leg.device, leg.attempt))
+            .collect();
+        let took: Vec<DeviceId> = legs.iter().map(|(device, _)| *device).collect();
+        self.ip_success(place, &took, self.observed());
+        // where the primary is still owed it, this device is served.
+        for (device, number) in legs {
+            self.end_leg(place, number, device, LegEnd::Delivered.into(), self.observed());
+            self.close_attempt(place, number, self.observed());
+        }
     }
 
     /// A negative IMDN: a definite failure of that attempt, permanent for that device.
@@ -80,8 +97,8 @@ impl Step<'_> {
                 self.emit(Event::Unparked { m: m.clone() });
             }
             let end = LegEnd::Failed(Class::Permanent);
-            self.end_leg(place, number, device, end, None, self.now);
-            self.close_attempt(place, number, self.now);
+            self.end_leg(place, number, device, end.into(), self.observed());
+            self.close_attempt(place, number, self.observed());
         }
     }
 }

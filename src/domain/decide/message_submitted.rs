@@ -77,15 +77,22 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// T-24: a message that is or was here is not accepted again.
+    /// T-24: a message that is or was here is not accepted again; nor is one of which a copy is owed,
+    /// for the attempts of both would have the same ids (L-6).
     fn refuse_known(&self, content: &Content) -> Result<(), Ignored> {
-        let mut same = self.user.named(&content.message_id, Some(&content.from));
+        let waiting = self.user.messages.iter().map(|m| &m.content);
+        let owed = self.user.owed.iter().map(|owed| &owed.content);
+        let mut same = waiting
+            .chain(owed)
+            .filter(|known| known.message_id == content.message_id && known.from == content.from);
         let body = match same.next() {
-            Some(m) => Some(m.content.body_digest()),
+            Some(known) => Some(known.body_digest()),
             None => self.remembered(key_digest(&content.from, &content.message_id)).map(|m| m.body),
         };
         match body {
             None => Ok(()),
+            // One that ended elsewhere left no body to compare (T-29).
+            Some(0) => Err(Ignored::Duplicate),
             Some(body) if body == content.body_digest() => Err(Ignored::Duplicate),
             Some(_) => Err(Ignored::Conflict),
         }
@@ -151,7 +158,11 @@ impl Step<'_> {
         // DND is looked at before 4b, unless the operator wants the printed order.
         let dnd_counts = !only || self.policy.dnd_blocks_interwork || imdn;
         if undisturbed && dnd_counts && !ruled.holds.iter().any(|hold| hold.by == HoldBy::Dnd) {
-            let until = prefs.dnd_until.filter(|until| *until < Timestamp::MAX);
+            let until = if prefs.undisturbed(self.now) {
+                prefs.dnd_until.filter(|until| *until < Timestamp::MAX)
+            } else {
+                has(Action::AllowDoNotDisturb).and_then(|rule| rule.valid_until)
+            };
             ruled.holds.push(Hold { by: HoldBy::Dnd, until });
         }
         if only {
@@ -182,5 +193,61 @@ impl Step<'_> {
         if !self.view().is_under_way(m) {
             self.notify(m.place, Notice::Stored, None, None);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::given::{Given, message, text};
+    use crate::domain::message::{Kind, MessageSubmitted};
+
+    /// One more than the quota ends at once, and its sender hears of it. (T-25)
+    #[test]
+    fn one_too_many_is_refused() {
+        let mut given = full();
+
+        let events = given.words(60, message(text("m51")));
+
+        assert_eq!(events, ["deferred m51", "notified m51 failed: quota", "ended m51: quota"]);
+        assert_eq!(given.user.messages.len(), 50);
+    }
+
+    /// The IMDN lane counts for itself, and makes room at its head, unheard. (T-25, R-33)
+    #[test]
+    fn the_imdn_lane_drops_its_oldest() {
+        let mut given = full();
+        let imdn = |id: &str| MessageSubmitted { kind: Kind::Imdn, ..text(id) };
+        for n in 0..50 {
+            assert_eq!(given.words(60, message(imdn(&format!("i{n}")))).len(), 1);
+        }
+
+        let events = given.words(61, message(imdn("i50")));
+
+        assert_eq!(events, ["deferred i50, ip only", "ended i0: quota"]);
+        assert_eq!(given.user.messages.len(), 100);
+    }
+
+    /// Bytes count as well as numbers, whichever comes first. (P-23)
+    #[test]
+    fn too_many_bytes_are_refused() {
+        let mut given = Given::nothing().with("max_deferred_bytes_per_user", "1000000");
+        let sized = |id: &str, size| MessageSubmitted { size: Some(size), ..text(id) };
+        given.at(0, message(sized("m1", 600_000))).unwrap();
+
+        let refused = given.words(1, message(sized("m2", 400_001)));
+        let kept = given.words(2, message(sized("m3", 400_000)));
+
+        assert_eq!(refused.last().map(String::as_str), Some("ended m2: quota"));
+        assert_eq!(kept, ["deferred m3"]);
+    }
+
+    /// A user whose 50 messages are as many as fit.
+    fn full() -> Given {
+        let mut given = Given::nothing().with("max_deferred_per_user", "50");
+        for n in 1..=50 {
+            given.at(n, message(text(&format!("m{n}")))).unwrap();
+        }
+        assert_eq!(given.user.messages.len(), 50);
+        given
     }
 }

@@ -7,6 +7,8 @@
 mod armed;
 mod delivery_outcome;
 mod ended;
+#[cfg(test)]
+mod given;
 mod imdn_received;
 mod ims;
 mod legs;
@@ -84,6 +86,9 @@ pub enum NotNow {
     /// Its life is over.
     #[error("its lifetime is over")]
     Expired,
+    /// IP is open to it, or about to be (I-6).
+    #[error("IP is open to it, and goes first")]
+    IpFirst,
     /// There is one SMS at a time.
     #[error("another SMS of the user is outstanding")]
     SlotTaken,
@@ -133,7 +138,8 @@ pub fn step(
     policy: &Policy,
 ) -> Result<Decided, Ignored> {
     let timer = input.fact == Fact::TimerFired;
-    let now = if timer { input.told.time.min(at) } else { at };
+    // A look never goes back behind an earlier one (TM-1).
+    let now = if timer { input.told.time.max(user.looked).min(at) } else { at };
     let mut step = Step {
         rung_waits: user.ladder.next_at,
         user,
@@ -204,8 +210,14 @@ impl Step<'_> {
         self.events.push(event);
     }
 
+    /// When the fact was observed, as far as deadlines may count from it (TM-2), and not after now.
+    fn observed(&self) -> Timestamp {
+        if self.timer { self.now } else { self.told.clamped(self.policy).min(self.at) }
+    }
+
     fn view(&self) -> View<'_> {
-        View { user: self.user, policy: self.policy, now: self.now, fresh: self.fresh }
+        let Self { policy, at, now, fresh, .. } = *self;
+        View { user: self.user, policy, at, now, fresh }
     }
 
     /// A reachability transition happened: a contact bound, lost, suspected or cleared; a slot that
@@ -308,6 +320,9 @@ impl Step<'_> {
 
     /// Step 5: the ladder is kept, armed or dropped, and climbed where its time has come.
     fn keep_ladder(&mut self) {
+        if self.user.messages.is_empty() {
+            return self.end_ladder();
+        }
         let armed_at = self.user.ladder.armed_at;
         let moved =
             self.moved.is_some_and(|moved| armed_at.is_none_or(|armed_at| moved >= armed_at));
@@ -341,6 +356,17 @@ impl Step<'_> {
         }
     }
 
+    /// T-22, L-11: with the last message the ladder ends, rung and all, for nothing of it may outlive
+    /// what a user is remembered by.
+    fn end_ladder(&mut self) {
+        if self.user.ladder.next_at.is_some() {
+            self.emit(Event::LadderDropped {});
+        }
+        if self.user.ladder.rung > 0 || self.user.ladder.resume_at.is_some() {
+            self.emit(Event::LadderReset {});
+        }
+    }
+
     fn arm(&mut self, next: Timestamp, rung: Rung) {
         let event = Event::LadderArmed { at: self.at, next, rung, only: None };
         self.emit(event);
@@ -354,7 +380,7 @@ impl Step<'_> {
             && self.view().rung_by_sms(None).is_some()
     }
 
-    /// A person's retry waits for its alarm; nothing else moves it. Whether there was one.
+    /// A person's retry waits for its alarm; nothing else moves it. Whether one waits, or goes.
     fn climb_for_one(&mut self) -> bool {
         let Some(only) = self.user.ladder.only else { return false };
         let due = self.user.ladder.next_at.is_some_and(|next| next <= self.now);
@@ -364,10 +390,13 @@ impl Step<'_> {
         match self.view().rung_by_sms(Some(only)).map(|(m, what)| (m.place, what)) {
             Some((place, what)) => {
                 self.start(place, Access::Sms, what, Vec::new(), Some(Rung::Free));
+                true
             }
-            None => self.emit(Event::LadderDropped {}),
+            None => {
+                self.emit(Event::LadderDropped {});
+                false
+            }
         }
-        true
     }
 
     /// A rung: the head only, once; by IP to contacts we had given up, else by SMS.

@@ -4,11 +4,9 @@
 //! Source: `rules.md` T-26 to T-28, R-11, R-22, P-12, P-14, P-19.
 
 use super::{Ignored, NotNow, Step, key};
-use crate::domain::event::BlockKind;
-use crate::domain::event::{Access, Ending, Event, Hold, HoldBy, Rung};
+use crate::domain::event::{Access, BlockKind, Ending, Event, Hold, HoldBy, MessageRef, Rung};
 use crate::domain::input::{IdentityChanged, IdentityReason, MessageByHand, UserByHand, What};
 use crate::domain::policy::ImsiChange;
-use crate::domain::user::Deferred;
 
 impl Step<'_> {
     /// The messages a hand is on: those of an id (P-19), or all of the user's.
@@ -29,11 +27,11 @@ impl Step<'_> {
 
     /// T-27 cancel: over as soon as nothing of it runs.
     pub(super) fn message_cancelled(&mut self, hand: &MessageByHand<'_>) -> Result<(), Ignored> {
-        for place in self.under_hand(hand)? {
-            let Some(m) = self.user.message(place).map(Deferred::m) else { continue };
-            self.emit(Event::EndingStarted { m: Some(m), why: Ending::Cancelled });
-            self.end_if_over(place, None, self.now);
+        let places = self.under_hand(hand)?;
+        for m in self.marked(hand, &places) {
+            self.emit(Event::EndingStarted { m, why: Ending::Cancelled });
         }
+        self.end_those_over(&places);
         Ok(())
     }
 
@@ -42,13 +40,33 @@ impl Step<'_> {
         &mut self,
         hand: &MessageByHand<'_>,
     ) -> Result<(), Ignored> {
-        for place in self.under_hand(hand)? {
-            let Some(m) = self.user.message(place).map(Deferred::m) else { continue };
+        let places = self.under_hand(hand)?;
+        for m in self.marked(hand, &places) {
             self.emit(Event::LifeCut { m, expires: self.now });
-            let last = self.user.message(place).and_then(|m| m.last_cause);
-            self.end_if_over(place, last, self.now);
         }
+        self.end_those_over(&places);
         Ok(())
+    }
+
+    /// The events that a hand needs: one a message, or one for all.
+    fn marked(&self, hand: &MessageByHand<'_>, places: &[u32]) -> Vec<Option<MessageRef>> {
+        match &hand.message_id {
+            Some(_) => {
+                places.iter().filter_map(|p| self.user.message(*p)).map(|m| Some(m.m())).collect()
+            }
+            None => vec![None],
+        }
+    }
+
+    /// As many messages end here as fit; the next look ends the rest.
+    fn end_those_over(&mut self, places: &[u32]) {
+        for place in places {
+            if self.events.len() > super::ENOUGH_EVENTS {
+                return;
+            }
+            let last = self.user.message(*place).and_then(|m| m.last_cause);
+            self.end_if_over(*place, last, self.now);
+        }
     }
 
     /// T-27 retry: a rung for this message now, which counts nowhere; without an id, for the first
@@ -90,6 +108,9 @@ impl Step<'_> {
             self.emit(Event::LadderArmed { at, next, rung: Rung::Free, only });
             return Ok(());
         }
+        if view.by_ip(m) && view.sms_what(m).is_some() {
+            return Err(NotNow::IpFirst);
+        }
         let taken = self.user.sms_slot.is_some() && view.sms_what(m).is_some();
         Err(if taken { NotNow::SlotTaken } else { NotNow::NoWay })
     }
@@ -121,7 +142,8 @@ impl Step<'_> {
 
     /// T-26: everything ends unheard, and nothing is known any more.
     pub(super) fn user_purged(&mut self) -> Result<(), Ignored> {
-        if self.user.is_blank() {
+        // L-11: what has aged out is nothing to purge; the user goes without a record.
+        if self.user.is_forgettable(self.at, self.policy) {
             return Err(Ignored::NoChange);
         }
         self.emit(Event::Purged {});
@@ -149,15 +171,16 @@ impl Step<'_> {
         match self.policy.imsi_change {
             ImsiChange::Close => self.close_identity(),
             ImsiChange::Keep => {
-                let kind = self.user.sms_block.map(|block| block.kind);
+                let kind = self.view().block();
                 if matches!(kind, Some(BlockKind::Barred | BlockKind::NotCapable)) {
                     self.emit(Event::SmsUnblocked { timer: false });
+                    self.news();
                 }
             }
         }
     }
 
-    /// P-12: never to the new owner. As many messages end here as fit; the next look ends the rest.
+    /// P-12: never to the new owner.
     fn close_identity(&mut self) {
         self.emit(Event::ViewDropped {});
         if self.user.messages.is_empty() {
@@ -165,11 +188,6 @@ impl Step<'_> {
         }
         self.emit(Event::EndingStarted { m: None, why: Ending::Identity });
         let places: Vec<u32> = self.user.messages.iter().map(|m| m.place).collect();
-        for place in places {
-            if self.events.len() > super::ENOUGH_EVENTS {
-                return;
-            }
-            self.end_if_over(place, None, self.now);
-        }
+        self.end_those_over(&places);
     }
 }

@@ -47,9 +47,12 @@ impl Step<'_> {
         let waited = self.view().ip_wait().is_some();
         let possible = self.view().sms_possible();
         let at = self.told.clamped(self.policy);
-        self.set_slot(name, SlotState::Detached, self.user.slot(name).sms_capable, stamp);
+        self.set_slot(name, SlotState::Detached, false, stamp);
         let any = self.user.slot(SlotName::Any);
-        if any.state == SlotState::Attached && any.stamp.time < stamp.time {
+        // One that is stale counts as Unknown already (L-11).
+        if any.is_attached(self.now, self.policy.attach_stale)
+            && stamp.is_newer_than(&any.stamp, self.policy.clock_tolerance)
+        {
             self.set_slot(SlotName::Any, SlotState::Unknown, any.sms_capable, stamp);
         }
         let ended = possible && !self.view().sms_possible();
@@ -97,11 +100,18 @@ impl Step<'_> {
             return Err(Ignored::TooOld);
         }
         let known = self.user.slots.get(name as usize).copied().flatten();
-        match known {
-            Some(slot) if !stamp.is_newer_than(&slot.stamp, self.policy.clock_tolerance) => {
-                Err(Ignored::NotNewer)
-            }
-            _ => Ok(stamp),
+        // A detach that is newer would have ended `any`, had this been told in its time.
+        let detached = [SlotName::Cs, SlotName::Ps]
+            .map(|slot| self.user.slot(slot))
+            .into_iter()
+            .filter(|slot| name == SlotName::Any && slot.state == SlotState::Detached);
+        match known
+            .into_iter()
+            .chain(detached)
+            .find(|slot| !stamp.is_newer_than(&slot.stamp, self.policy.clock_tolerance))
+        {
+            Some(_) => Err(Ignored::NotNewer),
+            None => Ok(stamp),
         }
     }
 
@@ -117,7 +127,7 @@ impl Step<'_> {
     }
 
     fn absent_blocks(&self) -> bool {
-        self.user.sms_block.is_some_and(|block| block.kind == BlockKind::Absent)
+        self.view().block() == Some(BlockKind::Absent)
     }
 
     /// Sets a slot; one that reads otherwise than before is a transition.
@@ -132,7 +142,8 @@ impl Step<'_> {
         self.emit(Event::SlotSet { slot, state, sms, since, f });
     }
 
-    fn news(&mut self) {
+    /// SMS may work again (1.7).
+    pub(super) fn news(&mut self) {
         let at = self.told.clamped(self.policy);
         self.moved(at);
         self.emit(Event::SmsNews { at });

@@ -5,7 +5,7 @@
 
 use super::{Ignored, Step};
 use crate::domain::command::AttemptName;
-use crate::domain::event::{Access, BlockKind, End, Event, MessageRef};
+use crate::domain::event::{Access, BlockKind, End, Event, MessageRef, Notice};
 use crate::domain::failure::{
     BlockKind as Shut, Class, Report, SlotNews, Verdict, classify, is_expired,
 };
@@ -48,7 +48,7 @@ impl Step<'_> {
         if !sms.open {
             return Err(Ignored::Late);
         }
-        self.emit(Event::SmsDelayed { m: sms.m, n: sms.number, at: self.now });
+        self.emit(Event::SmsDelayed { m: sms.m, n: sms.number, at: self.observed() });
         Ok(())
     }
 
@@ -97,7 +97,8 @@ impl Step<'_> {
         if !sms.open && (!live || sms.what == What::Ucn) {
             return Err(if live { Ignored::Late } else { Ignored::Final });
         }
-        let mms = self.user.sms_slot.as_ref().is_some_and(|slot| slot.mms && sms.open);
+        let handed = self.user.message(place).and_then(|m| m.handed.as_ref());
+        let mms = sms.open && handed.or(self.user.sms_slot.as_ref()).is_some_and(|sms| sms.mms);
         if sms.what == What::Message && live {
             self.tell_interworked(place, mms);
         }
@@ -107,23 +108,23 @@ impl Step<'_> {
         self.phone_took_sms(domain);
         if sms.what == What::Message && live {
             let end = End::Delivered(Access::Sms);
-            self.delivered(place, Access::Sms, end, None, self.now);
+            self.notify(place, Notice::Delivered, None, None);
+            self.record(place, mms, Some(self.observed()));
+            self.delivered(place, Access::Sms, end, &[], self.observed());
         }
         Ok(())
     }
 
     /// Table A, "SMS delivered": SMS works there, which is news and starts no wait.
     fn phone_took_sms(&mut self, domain: Option<&str>) {
-        if self.user.sms_block.is_some() {
+        if self.view().block().is_some() {
             self.emit(Event::SmsUnblocked { timer: false });
         }
         let slot = SlotName::of_domain(domain);
         if let Ok(stamp) = self.check_slot(slot, true) {
             self.set_slot(slot, SlotState::Attached, true, stamp);
-            let at = self.told.clamped(self.policy);
-            self.moved(at);
-            self.emit(Event::SmsNews { at });
         }
+        self.news();
     }
 
     /// A definite failure, of the SMS that is out or of the one a message is parked for.
@@ -136,7 +137,7 @@ impl Step<'_> {
         expired: bool,
     ) -> Result<(), Ignored> {
         let place = sms.m.place();
-        let at = self.now;
+        let at = self.observed();
         if !sms.open {
             let parked = self.user.message(place).and_then(|m| m.parked);
             if parked != Some((Access::Sms, sms.number)) || verdict.class == Class::Unknown {
@@ -396,15 +397,113 @@ impl Step<'_> {
             return Some(self.sms_from(m, log));
         }
         let slot = self.user.sms_slot.as_ref()?;
-        let ended = self.user.remembered.iter().any(|ended| {
-            ended.key == key && ended.id == crate::domain::reachability::hash(&slot.m.1)
-        });
-        (ended && slot.number == number).then(|| Sms {
+        (slot.key == key && slot.number == number).then(|| Sms {
             m: slot.m.clone(),
             number,
             what: slot.what,
             open: true,
             handed: false,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::given::{Given, cs_attached, message, outcome, text};
+    use super::*;
+    use crate::domain::failure::Cause;
+    use crate::domain::input::{Fact, Outcome};
+
+    /// Each class, by SMS: what it shuts, and what becomes of the message. (3.8)
+    #[test]
+    fn every_class_by_sms() {
+        let cases: [(Cause, &[&str]); 11] = [
+            (
+                Cause::Absent,
+                &["sms blocked: absent", "cs unknown", "failed m1#1 absent", "ladder next 1000s"],
+            ),
+            (
+                Cause::MemoryFull,
+                &["sms blocked: memory full until 3700s", "failed m1#1 memory-full"],
+            ),
+            (Cause::Busy, &["failed m1#1 busy", "back-off m1 sms until 110s"]),
+            (Cause::Congestion, &["failed m1#1 congestion", "back-off m1 sms until 110s"]),
+            (Cause::Infrastructure, &["failed m1#1 infrastructure", "back-off m1 sms until 110s"]),
+            (Cause::Late, &["failed m1#1 infrastructure", "back-off m1 sms until 110s"]),
+            (Cause::Content, &["failed m1#1 content", "no sms can carry m1, ucn due"]),
+            (Cause::Permanent, &["sms blocked: not capable until 86500s", "failed m1#1 permanent"]),
+            (Cause::Declined, &["sms blocked: not capable until 86500s", "failed m1#1 declined"]),
+            (Cause::Policy, &["failed m1#1 policy", "sms closed to m1"]),
+            (Cause::Unknown, &["outcome of m1#1 unknown", "parked m1#1 sms"]),
+        ];
+        for (cause, then) in cases {
+            let mut given = sms_out();
+            let id = given.attempt("m1", 1, Access::Sms);
+            let said = outcome(id, Outcome::Failed, Some(cause));
+
+            assert_eq!(given.words(100, Fact::DeliveryOutcome(said)), then, "{cause:?}");
+        }
+    }
+
+    /// The report of an SMS whose message has ended meanwhile frees the slot all the same. (3.2)
+    #[test]
+    fn a_report_frees_the_slot_of_an_ended_message() {
+        for delivered in [true, false] {
+            let mut given = sms_out();
+            given.user.evolve(&Event::Ended {
+                m: MessageRef(0, "m1".into()),
+                end: End::Cancelled,
+                at: given.user.looked,
+            });
+            let report = SmsReport { message_id: Some("m1".into()), ..SmsReport::default() };
+            let fact = if delivered { Fact::SmsDelivered(report) } else { Fact::SmsFailed(report) };
+
+            given.at(100, fact).unwrap();
+
+            assert_eq!(given.user.sms_slot, None);
+        }
+    }
+
+    /// Memory that stays full is asked after an hour, then every six; other ends begin anew. (T-15)
+    #[test]
+    fn memory_full_waits_longer_each_time() {
+        let mut given = sms_out();
+        let full = |given: &mut Given, at, number| {
+            let said = outcome(
+                given.attempt("m1", number, Access::Sms),
+                Outcome::Failed,
+                Some(Cause::MemoryFull),
+            );
+            given.words(at, Fact::DeliveryOutcome(said)).first().cloned()
+        };
+        assert_eq!(
+            full(&mut given, 100, 1).as_deref(),
+            Some("sms blocked: memory full until 3700s")
+        );
+        given.ring(3700);
+        assert_eq!(
+            full(&mut given, 3710, 2).as_deref(),
+            Some("sms blocked: memory full until 25310s")
+        );
+        let ready = crate::domain::input::SmsReady {
+            alert_reason: Some(crate::domain::input::AlertReason::Memory),
+            ..crate::domain::input::SmsReady::default()
+        };
+        given.at(4000, Fact::SmsReady(ready)).unwrap();
+        given.ring(4000);
+        assert_eq!(
+            full(&mut given, 4010, 3).as_deref(),
+            Some("sms blocked: memory full until 7610s")
+        );
+    }
+
+    /// m1 is out by SMS since 60 s; the phone is attached to CS.
+    fn sms_out() -> Given {
+        let mut given = Given::nothing();
+        given.at(0, cs_attached()).unwrap();
+        given.at(60, message(text("m1"))).unwrap();
+        let events = super::super::given::words(&given.ring(60));
+        assert_eq!(events, ["attempt m1#1 sms"]);
+        given
     }
 }

@@ -14,8 +14,11 @@ impl Step<'_> {
     /// Step 1 of an alarm.
     pub(super) fn timer_fired(&mut self) -> Result<(), Ignored> {
         let until = self.now;
+        let mut reached = self.user.looked;
         if self.user.wake_at(self.policy).is_none_or(|wake_at| wake_at > until) {
-            // Nothing ends; a changed policy may let something start all the same.
+            // Nothing ends; a changed policy may let something start all the same. What has been passed
+            // stays so, however early this alarm rings (TM-1).
+            self.now = until.max(self.user.looked);
             return Ok(());
         }
         loop {
@@ -25,13 +28,19 @@ impl Step<'_> {
             if self.events.len() > ENOUGH_EVENTS {
                 // What is left stays due, so the next alarm comes at once.
                 self.cut_short = true;
+                self.emit(Event::Looked {
+                    until: reached,
+                    at: (self.at > reached).then_some(self.at),
+                });
                 return Ok(());
             }
             self.now = at.max(self.user.looked).min(until);
+            reached = reached.max(self.now);
             self.fall_due(due, at);
         }
         self.now = until;
-        self.emit(Event::Looked { until });
+        let at = (self.at > until).then_some(self.at);
+        self.emit(Event::Looked { until, at });
         Ok(())
     }
 
@@ -45,9 +54,11 @@ impl Step<'_> {
             Due::Handed(place) => {
                 // no report at all by the end of its validity.
                 let Some(m) = self.user.message(place) else { return };
-                let (m, number) = (m.m(), m.handed.as_ref().map_or(0, |sms| sms.number));
+                let Some(sms) = &m.handed else { return };
+                let (m, number, mms) = (m.m(), sms.number, sms.mms);
                 self.emit(Event::SmsEnded { m, n: number });
-                self.delivered(place, Access::Sms, End::Assumed, None, at);
+                self.record(place, mms, Some(at));
+                self.delivered(place, Access::Sms, End::Assumed, &[], at);
             }
             Due::Held(place) => {
                 let Some(m) = self.user.message(place) else { return };
@@ -80,7 +91,7 @@ impl Step<'_> {
             legs.filter(|leg| leg.end.is_none()).map(|leg| leg.device).collect();
         let class = self.silence(started);
         for device in silent {
-            self.end_leg(place, number, device, LegEnd::Failed(class), None, at);
+            self.end_leg(place, number, device, LegEnd::Failed(class).into(), at);
         }
         self.close_attempt(place, number, at);
     }
@@ -93,7 +104,7 @@ impl Step<'_> {
             .and_then(|to| to.leg);
         let Some(leg) = leg else { return };
         let class = self.silence(leg.started_at.is_some());
-        self.end_copy(place, device, LegEnd::Failed(class), None, at);
+        self.end_copy(place, device, LegEnd::Failed(class).into(), at);
     }
 
     fn silence(&self, started: bool) -> Class {
@@ -111,7 +122,7 @@ impl Step<'_> {
         let devices: Vec<DeviceId> = super::View::awaited(m, number).collect();
         for device in devices {
             let end = LegEnd::Failed(Class::Unknown);
-            self.end_leg(place, number, device, end, None, at);
+            self.end_leg(place, number, device, end.into(), at);
         }
         self.close_attempt(place, number, at);
     }
@@ -124,7 +135,8 @@ impl Step<'_> {
         if slot.accepted_at.is_some() && !slot.report {
             self.emit(Event::SmsEnded { m: slot.m.clone(), n: slot.number });
             if slot.what == What::Message {
-                self.delivered(place, Access::Sms, End::Assumed, None, at);
+                self.record(place, slot.mms, Some(at));
+                self.delivered(place, Access::Sms, End::Assumed, &[], at);
             }
             return;
         }
@@ -133,5 +145,108 @@ impl Step<'_> {
             && self.policy.gateway_reports_start;
         let class = if never_started { Class::Infrastructure } else { Class::Unknown };
         self.sms_failed_as(&slot.m, slot.number, slot.what, Verdict::of(class, None), None, at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::MAX_EVENTS;
+    use super::super::given::{Given, message, s, text};
+    use super::*;
+    use crate::domain::input::{Fact, IdentityChanged, IdentityReason, MessageByHand, UserPurged};
+    use crate::domain::message::MessageSubmitted;
+
+    /// What does not fit into a step is due at once: in order, told once each, none lost. (engine bound)
+    #[test]
+    fn five_hundred_that_expire_at_once_end_in_order() {
+        let mut given = five_hundred();
+
+        let ended = look_until_done(&mut given, 3600);
+
+        assert_eq!(ended, (0..500).collect::<Vec<u32>>());
+        assert_eq!(given.user.wake_at(&given.policy), None);
+        assert_eq!(given.user.looked, s(3600));
+    }
+
+    /// A hand on all of a user's messages is as many steps, and no message is forgotten. (T-27)
+    #[test]
+    fn five_hundred_ended_by_hand_all_end() {
+        let hand = || MessageByHand {
+            operator: "olga".into(),
+            reason: "ticket".into(),
+            message_id: None,
+            from: None,
+        };
+        let moved = || IdentityChanged {
+            reason: IdentityReason::NumberMoved,
+            imsi_before: None,
+            imsi_after: None,
+            to: None,
+        };
+        for fact in [
+            Fact::MessageCancelled(hand()),
+            Fact::MessageExpireRequested(hand()),
+            Fact::IdentityChanged(moved()),
+        ] {
+            let mut given = five_hundred();
+
+            let events = given.at(1000, fact.clone()).unwrap();
+
+            assert!(events.len() <= MAX_EVENTS, "{fact:?}");
+            let mut ended = places(&events);
+            ended.extend(look_until_done(&mut given, 1000));
+            assert_eq!(ended, (0..500).collect::<Vec<u32>>(), "{fact:?}");
+        }
+    }
+
+    /// A purge is one event, whatever there was; nothing is told, and nothing is due. (T-26)
+    #[test]
+    fn a_purge_of_five_hundred_is_one_event() {
+        let mut given = five_hundred();
+
+        let events = given.words(1000, Fact::UserPurged(UserPurged::default()));
+
+        assert_eq!(events, ["user purged"]);
+        assert!(given.user.is_blank());
+        assert_eq!(given.user.wake_at(&given.policy), None);
+    }
+
+    fn five_hundred() -> Given {
+        let mut given = Given::nothing();
+        for n in 0..500 {
+            let sent = MessageSubmitted { expires_at: Some(s(3600)), ..text(&format!("m{n}")) };
+            given.at(n, message(sent)).unwrap();
+        }
+        // The ladder's SMS is out and over: it is none of this.
+        given.policy = given.policy.with("access_sms", "off").unwrap();
+        given
+    }
+
+    /// Which messages ended, in order, by alarms that ring at once; each is told of once.
+    fn look_until_done(given: &mut Given, at: i64) -> Vec<u32> {
+        let mut ended = Vec::new();
+        let mut told = BTreeSet::new();
+        while given.user.wake_at(&given.policy).is_some_and(|due| due <= s(at)) {
+            let events = given.ring(at);
+            assert!(events.len() <= MAX_EVENTS);
+            for event in &events {
+                if let Event::Notified { m, .. } = event {
+                    assert!(told.insert(m.place()), "{m} told twice");
+                }
+            }
+            ended.extend(places(&events));
+        }
+        assert_eq!(told.len(), ended.len());
+        ended
+    }
+
+    fn places(events: &[Event]) -> Vec<u32> {
+        let ended = |event: &Event| {
+            let Event::Ended { m, .. } = event else { return None };
+            Some(m.place())
+        };
+        events.iter().filter_map(ended).collect()
     }
 }

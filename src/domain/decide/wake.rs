@@ -48,7 +48,10 @@ impl User {
     /// An alarm says only "look": one that rings early, late or twice does no harm.
     #[must_use]
     pub fn wake_at(&self, policy: &Policy) -> Option<Timestamp> {
-        View { user: self, policy, now: self.looked, fresh: None }.armed().map(|due| due.at).min()
+        View { user: self, policy, at: self.looked_at, now: self.looked, fresh: None }
+            .armed()
+            .map(|due| due.at)
+            .min()
     }
 }
 
@@ -62,6 +65,14 @@ impl View<'_> {
     pub(super) fn passing(&self, live: bool) -> Vec<Armed> {
         let user = self.user;
         let mut at = Vec::new();
+        // The end of DND lets copies go; the end of a rule, the clients that it excludes (8a).
+        if let Some(prefs) = &user.prefs {
+            let owed = !user.owed.is_empty();
+            let dnd = prefs.dnd_until.filter(|until| owed && *until < Timestamp::MAX);
+            let excluding = prefs.rules.iter().filter(|rule| live && !rule.profiles.is_empty());
+            let ends = excluding.flat_map(|rule| [rule.valid_from, rule.valid_until]).flatten();
+            at.extend(dnd.into_iter().chain(ends).map(|end| Armed::new(Timer::Rule, end)));
+        }
         // T_settle
         for (device, contact) in self.contacts().filter(|(_, c)| c.settled_at > user.looked) {
             let waits =

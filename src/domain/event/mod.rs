@@ -410,8 +410,9 @@ pub enum Event {
     },
     /// Its life ends then (T-27 expire).
     LifeCut {
-        /// The message.
-        m: MessageRef,
+        /// The message; absent: all of the user's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        m: Option<MessageRef>,
         /// When.
         expires: Timestamp,
     },
@@ -497,6 +498,9 @@ pub enum Event {
     Looked {
         /// Until when.
         until: Timestamp,
+        /// The wall clock, where it was later.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Timestamp>,
     },
 }
 

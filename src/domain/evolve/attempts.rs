@@ -10,7 +10,7 @@ use super::super::input::What;
 use super::super::open::last_sms_at;
 use super::super::reachability::DeviceId;
 use super::super::time::Timestamp;
-use super::super::user::{Leg, Owed, OwedTo, SmsAttempt, SmsLog, UcnState, User};
+use super::super::user::{Leg, Owed, OwedTo, SmsAttempt, SmsLog, UcnState, User, key_digest};
 
 /// SMS attempts of one message that a late report can still find.
 const MAX_SMS_LOG: usize = 16;
@@ -61,9 +61,11 @@ impl User {
     pub(super) fn mark_overtaken(&mut self, place: u32) {
         let Some(slot) = &self.sms_slot else { return };
         let overtaken = slot.m.place();
-        let same = self
-            .message(place)
-            .is_some_and(|m| m.content.conversation_id == slot.conversation && overtaken < place);
+        let same = self.message(place).is_some_and(|m| {
+            m.content.conversation_id == slot.conversation
+                && !m.content.kind.in_imdn_lane()
+                && overtaken < place
+        });
         if same && let Some(message) = self.message_mut(overtaken) {
             message.overtaken = true;
         }
@@ -93,9 +95,10 @@ impl User {
             Some(Rung::Free) => false,
             None => !by_news(last),
         };
-        let mut conversation = None;
+        let (mut conversation, mut key) = (None, 0);
         if let Some(message) = self.message_mut(m.place()) {
             conversation.clone_from(&message.content.conversation_id);
+            key = key_digest(&message.content.from, &message.content.message_id);
             message.attempts = *n;
             if *what == What::Message {
                 let tried = u32::from(counts(last_sms_at(message)));
@@ -125,6 +128,7 @@ impl User {
         self.climb(*rung, None);
         self.sms_slot = Some(SmsAttempt {
             m: m.clone(),
+            key,
             conversation,
             what: *what,
             number: *n,
@@ -180,7 +184,12 @@ impl User {
                 message.refused_by.push(id);
             }
             if *end == LegEnd::Delivered {
+                message.ip_infra = 0;
                 message.served.push(id);
+                let accepted = |leg: &Leg| leg.attempt == *n && leg.end == Some(LegEnd::Accepted);
+                if !message.legs.iter().any(accepted) {
+                    message.awaiting = message.awaiting.filter(|(number, _)| number != n);
+                }
             }
         }
         let Some(device) = self.device_mut(id) else { return };
@@ -290,7 +299,7 @@ impl User {
         }
         slot.started_at = slot.started_at.or(Some(*at));
         slot.accepted_at = Some(*at);
-        slot.report_from = Some(*at);
+        slot.report_from = Some(slot.asked_at.max(*at));
         slot.report = *report;
         slot.mms = *mms;
         if *handed {

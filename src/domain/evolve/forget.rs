@@ -6,7 +6,7 @@ use super::super::event::LegEnd;
 use super::super::failure::Class;
 use super::super::policy::Policy;
 use super::super::time::Timestamp;
-use super::super::user::{Ladder, Remembered, User};
+use super::super::user::{Device, Ladder, Remembered, User};
 use super::{HOUR, KNOWN_FOR};
 
 /// Ended messages remembered of one user (T-24).
@@ -48,8 +48,12 @@ impl User {
     pub fn forget(&self, now: Timestamp, policy: &Policy) -> Self {
         let mut user = self.clone();
         user.remembered.retain(|ended| now < ended.at + policy.terminal_keep);
-        user.ucn_sent.retain(|at| now < *at + HOUR);
         if user.messages.is_empty() && user.owed.is_empty() && user.sms_slot.is_none() {
+            user.ucn_sent.retain(|at| now < *at + HOUR);
+            // With no rung to come, when it was last armed is of no interest.
+            if user.ladder.rung == 0 && user.ladder.resume_at.is_none() {
+                user.ladder = Ladder::default();
+            }
             // Whatever is older than this was clamped away when it was told, or is stale.
             let old = policy.attach_stale.max(policy.max_event_lag).max(HOUR) * 2;
             let gone = |at: Timestamp| at + old <= now;
@@ -68,8 +72,7 @@ impl User {
                         .is_none_or(|episode| gone(episode.start) && gone(episode.deadline))
                     && user
                         .sms_block
-                        .is_none_or(|block| gone(block.time) && block.until.is_none_or(&gone))
-                    && user.ladder.armed_at.is_none_or(gone);
+                        .is_none_or(|block| gone(block.time) && block.until.is_none_or(&gone));
             if stale {
                 user.slots = [None; 3];
                 user.sms_block = None;
@@ -78,7 +81,6 @@ impl User {
                 user.sms_news = None;
                 user.cancels.clear();
                 user.ip_since = None;
-                user.ladder = Ladder::default();
             }
         }
         user
@@ -87,10 +89,20 @@ impl User {
     /// Whether nothing is left that a decision could rest on: the user may be dropped (T-22, L-11).
     #[must_use]
     pub fn is_forgettable(&self, now: Timestamp, policy: &Policy) -> bool {
-        if !self.messages.is_empty() || !self.owed.is_empty() || self.hold.is_some() {
+        // Most users are not, and these say so without a copy.
+        let bound = |device: &Device| {
+            device.contact.as_ref().is_some_and(|contact| now < contact.expires_at)
+        };
+        if !self.messages.is_empty()
+            || !self.owed.is_empty()
+            || self.hold.is_some()
+            || self.prefs.is_some()
+            || self.slots.iter().flatten().any(|slot| now < slot.since + policy.attach_stale)
+            || self.devices.iter().any(bound)
+            || self.remembered.last().is_some_and(|ended| now < ended.at + policy.terminal_keep)
+        {
             return false;
         }
-        let left = self.forget(now, policy);
-        Self { next_place: 0, ..left }.is_blank()
+        self.forget(now, policy).is_blank()
     }
 }

@@ -156,11 +156,11 @@ impl User {
                     && slot.m.place() == m.place()
                     && slot.number == *n
                 {
-                    slot.started_at = slot.started_at.or(Some(*at));
+                    slot.started_at = slot.started_at.or_else(|| Some(slot.asked_at.max(*at)));
                 }
                 for leg in self.legs_mut(m.place(), *n) {
                     if device.is_none_or(|device| device == leg.device) && leg.end.is_none() {
-                        leg.started_at = leg.started_at.or(Some(*at));
+                        leg.started_at = leg.started_at.or_else(|| Some(leg.asked_at.max(*at)));
                     }
                 }
             }
@@ -276,8 +276,10 @@ impl User {
                 }
             }
             Event::LifeCut { m, expires } => {
-                if let Some(message) = self.message_mut(m.place()) {
-                    message.expires_at = message.expires_at.min(*expires);
+                for message in &mut self.messages {
+                    if m.as_ref().is_none_or(|m| m.place() == message.place) {
+                        message.expires_at = message.expires_at.min(*expires);
+                    }
                 }
             }
             Event::HoldSet { ms, hold } => {
@@ -312,7 +314,12 @@ impl User {
             Event::ViewDropped {} => self.drop_view(),
             Event::Purged {} => {
                 let fresh = Self::new(self.address.clone());
-                *self = Self { next_place: self.next_place, looked: self.looked, ..fresh };
+                *self = Self {
+                    next_place: self.next_place,
+                    looked: self.looked,
+                    looked_at: self.looked_at,
+                    ..fresh
+                };
             }
             Event::LadderArmed { at, next, rung, only } => {
                 self.ladder.next_at = Some(*next);
@@ -338,8 +345,9 @@ impl User {
                 self.ladder.resume_at = Some(*until);
             }
             Event::RevocationAnswered { .. } => {}
-            Event::Looked { until } => {
+            Event::Looked { until, at } => {
                 self.looked = self.looked.max(*until);
+                self.looked_at = self.looked_at.max(at.unwrap_or(*until));
                 self.ucn_sent.retain(|at| *until < *at + HOUR);
             }
         }

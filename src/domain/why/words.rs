@@ -274,6 +274,7 @@ impl Release {
                 Timer::Registration => "R-7",
                 Timer::AttachStale => "3.5",
                 Timer::Copy => "R-18",
+                Timer::Rule => "T-21",
             },
             Self::Rung { .. } | Self::EndOf(_) | Self::SwitchOn(_) => "3.6.0",
             Self::Registration | Self::NewRegistration(_) => "T-3",
