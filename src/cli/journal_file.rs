@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::lines::{Line, Lines};
 use crate::domain::time::{Timestamp, rfc3339};
-use crate::record::journal::Record;
+use crate::record::input::Reader;
+use crate::record::journal::{BadRecord, RULES, Record};
 
 /// The longest line that can be a record.
 const LONGEST: usize = 64 << 20;
@@ -80,15 +81,16 @@ pub(super) struct Entry<'a> {
     pub(super) is_policy: bool,
     /// It does not follow the one before: in words.
     pub(super) broken: Option<String>,
+    reader: &'a Reader,
 }
 
 impl<'a> Entry<'a> {
     /// The record itself.
     pub(super) fn record(&self) -> anyhow::Result<Record<'a>> {
-        let record = Record::read(self.bytes)?;
-        if record.rules > crate::record::journal::RULES {
+        let record = Record::read_by(self.bytes, self.reader)?;
+        if record.rules > RULES {
             let found = record.rules;
-            bail!(crate::record::journal::BadRecord::Newer { found });
+            bail!(BadRecord::Newer { found });
         }
         Ok(record)
     }
@@ -96,7 +98,7 @@ impl<'a> Entry<'a> {
 
 /// A journal in a file.
 #[derive(Debug)]
-pub(super) struct JournalFile {
+pub(super) struct JournalFile<'r> {
     lines: Lines,
     bar: ProgressBar,
     /// What it says of itself, where it is an export.
@@ -110,15 +112,16 @@ pub(super) struct JournalFile {
     /// The record inside which the file ends.
     pub(super) cut: Option<String>,
     last: Option<(u64, u64)>,
+    reader: &'r Reader,
 }
 
-impl JournalFile {
+impl<'r> JournalFile<'r> {
     /// Opens a file, or standard input for `-`.
     ///
     /// # Errors
     ///
     /// It cannot be read.
-    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+    pub(super) fn open(path: &Path, reader: &'r Reader) -> anyhow::Result<Self> {
         let lines = Lines::open(path, LONGEST)?;
         let bar = match lines.progress().1 {
             Some(size) if size > LONG => bar(size),
@@ -133,6 +136,7 @@ impl JournalFile {
             breaks: (None, 0),
             cut: None,
             last: None,
+            reader,
         })
     }
 
@@ -183,7 +187,10 @@ impl JournalFile {
     }
 
     /// A line as a record; `None`: it is something that was published, or says what the file is.
-    fn entry<'a>(&mut self, line: &'a Line, head: Head<'a>) -> anyhow::Result<Option<Entry<'a>>> {
+    fn entry<'a>(&mut self, line: &'a Line, head: Head<'a>) -> anyhow::Result<Option<Entry<'a>>>
+    where
+        'r: 'a,
+    {
         let Some(seq) = head.seq else {
             if head.specversion.is_none() {
                 bail!("neither a journal record (no `seq`) nor a CloudEvent (no `specversion`)");
@@ -212,6 +219,7 @@ impl JournalFile {
             is_policy: head.user.is_none() && head.input.is_some(),
             user: head.user,
             broken,
+            reader: self.reader,
         }))
     }
 

@@ -17,6 +17,7 @@ use super::replay::{Point, UserName, address, ambiguous, find, unknown};
 use super::{Answer, settings};
 use crate::domain::command::about;
 use crate::domain::event::{End, Event};
+use crate::domain::standing::Standing;
 use crate::domain::time::Timestamp;
 use crate::domain::why::{Closes, Why, why as reasons};
 use crate::record::journal::Record;
@@ -48,7 +49,7 @@ pub(super) fn why(
     let user = match &args.user {
         Some(user) => address(user, &reader)?,
         None => {
-            let found = find(&args.journal, &args.message)?;
+            let found = find(&args.journal, &args.message, &reader)?;
             let Some((first, _)) = found.first() else { return Ok(nobody(args)) };
             if found.iter().any(|(user, _)| user != first) {
                 bail!(ambiguous(&args.message, &found));
@@ -58,7 +59,7 @@ pub(super) fn why(
         }
     };
     let point: Option<Point> = args.at.as_deref().map(str::parse).transpose()?;
-    let mut file = JournalFile::open(&args.journal)?;
+    let mut file = JournalFile::open(&args.journal, &reader)?;
     let mut followed = Followed::new(&user);
     let mut stories: Vec<Story> = Vec::new();
     file.read(|entry| {
@@ -181,6 +182,26 @@ fn for_people(
     Ok(())
 }
 
+/// The record since which a message stands where it does.
+fn since<'a>(followed: &'a Followed, why: &Why, place: u32) -> Option<&'a Basis> {
+    let also = why.standing.first().and_then(|standing| match standing {
+        Standing::IpWait => Some(Belief::Episode),
+        Standing::Backoff => Some(Belief::Backoff(place)),
+        Standing::Held => Some(Belief::Hold),
+        Standing::Storing
+        | Standing::IpInFlight
+        | Standing::IpAwaitImdn
+        | Standing::IwInFlight
+        | Standing::IwAwaitReport
+        | Standing::Pending
+        | Standing::Parked => None,
+    });
+    let own = followed.facts.basis(Belief::Message(place));
+    own.into_iter()
+        .chain(also.and_then(|belief| followed.facts.basis(belief)))
+        .max_by_key(|basis| basis.seq)
+}
+
 fn waiting(
     followed: &Followed,
     story: &Story,
@@ -191,18 +212,15 @@ fn waiting(
     let clock = |time: Timestamp| beside(time, now);
     let place = story.place.unwrap_or_default();
     let names: Vec<&str> = why.standing.iter().map(|standing| standing.name()).collect();
-    let since = followed.facts.basis(Belief::Message(place));
-    let since = since.map_or_else(String::new, |basis| {
+    let since = since(followed, why, place).map_or_else(String::new, |basis| {
         let age = span(now.since(basis.at));
         paint(DIM, format!("  since {}, {age}: {}", clock(basis.at), basis.words()))
     });
     writeln!(out, "  stands: {}{since}", paint(WAITS, names.join(", ")))?;
     writeln!(out, "  as of {now}; its lifetime ends {}", clock(why.expires_at))?;
-    for (closes, title) in [
-        (Closes::All, "nothing starts for it"),
-        (Closes::Ip, "not by IP"),
-        (Closes::Sms, "not by SMS"),
-    ] {
+    for (closes, title) in
+        [(Closes::All, "nothing starts for it"), (Closes::Ip, "by IP"), (Closes::Sms, "by SMS")]
+    {
         let mut obstacles = why.obstacles.iter().filter(|o| o.closes() == closes).peekable();
         if obstacles.peek().is_some() {
             writeln!(out, "\n{}", paint(WAITS, format!("  {title}")))?;
@@ -256,7 +274,7 @@ fn for_programs(
         let place = story.place.unwrap_or_default();
         let names: Vec<&str> = why.standing.iter().map(|standing| standing.name()).collect();
         put("stands", json!(names));
-        put("since", json!(followed.facts.basis(Belief::Message(place))));
+        put("since", json!(since(followed, why, place)));
         put("expires_at", why.expires_at.to_string().into());
         let obstacles = why.obstacles.iter().map(|obstacle| {
             let closes = match obstacle.closes() {

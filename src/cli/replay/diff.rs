@@ -40,8 +40,7 @@ pub(super) fn diff(
     reader: &Reader,
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
-    let _ = reader;
-    let mut file = JournalFile::open(&args.file)?;
+    let mut file = JournalFile::open(&args.file, reader)?;
     let mut all = State::default();
     let mut followed = user.map(Followed::new);
     let mut last = None;
@@ -130,7 +129,8 @@ fn changes(before: &[Row], after: &[Row]) -> Vec<Change> {
         let mut seen: Vec<&'static str> = Vec::new();
         for field in fields {
             let (before, after) = (cell(a, field), cell(b, field));
-            if before != after && !seen.contains(&field) {
+            let is_name = row.section == "due" && field != "at";
+            if !is_name && before != after && !seen.contains(&field) {
                 let (section, name) = (row.section, row.name.clone());
                 changes.push(Change { section, name, field, before, after });
             }

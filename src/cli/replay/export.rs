@@ -35,7 +35,7 @@ pub(super) fn export(
     if same_file(&args.file, to) {
         bail!("{} is the file being read: export to another one", to.display());
     }
-    let mut file = JournalFile::open(&args.file)?;
+    let mut file = JournalFile::open(&args.file, reader)?;
     let mut out = Out::create(to)?;
     let mut followed = user.map(Followed::new);
     let mut shown = Shown::of(args.message.as_deref());
@@ -81,7 +81,6 @@ pub(super) fn export(
         (prev, count) = (Some(entry.seq), count + 1);
         Ok(ControlFlow::Continue(()))
     })?;
-    let _ = reader;
     out.finish()?;
     file.warn();
     let content = if args.with_content { "" } else { "; the content of messages is left out" };

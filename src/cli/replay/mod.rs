@@ -49,7 +49,7 @@ pub(super) fn replay(
     }
     let user = match (&args.message, user) {
         (Some(message), None) => {
-            let found = find(&args.file, message)?;
+            let found = find(&args.file, message, &reader)?;
             match found.as_slice() {
                 [] => {
                     super::warn(&unknown(message, &args.file));
@@ -120,14 +120,18 @@ impl UserName {
 /// Whose the messages of this id are, and who sent them, in order.
 ///
 /// A first pass of two: most lines are looked at for the id alone.
-pub(super) fn find(path: &Path, message: &str) -> anyhow::Result<Vec<(UserName, String)>> {
+pub(super) fn find(
+    path: &Path,
+    message: &str,
+    reader: &Reader,
+) -> anyhow::Result<Vec<(UserName, String)>> {
     if path.as_os_str() == "-" {
         bail!("standard input is read once: say whose message it is with --user");
     }
     let quoted = serde_json::to_string(message)?;
     let finder = quoted.as_bytes();
     let mut found = Vec::new();
-    JournalFile::open(path)?.read(|entry| {
+    JournalFile::open(path, reader)?.read(|entry| {
         if entry.user.is_none() || !contains(entry.bytes, finder) {
             return Ok(ControlFlow::Continue(()));
         }

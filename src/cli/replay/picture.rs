@@ -25,8 +25,7 @@ pub(super) fn at(
     reader: &Reader,
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
-    let _ = reader;
-    let mut file = JournalFile::open(&args.file)?;
+    let mut file = JournalFile::open(&args.file, reader)?;
     let Some(user) = user else {
         let mut state = State::default();
         file.read(|entry| {

@@ -348,6 +348,7 @@ fn message_row(followed: &Followed, view: &View<'_>, m: &Deferred) -> Row {
         UcnState::Sent => Some("sent"),
         UcnState::Failed => Some("failed"),
     };
+    let basis = followed.facts.basis(Belief::Message(m.place));
     let one = |text: Option<String>| text.into_iter().collect::<Vec<_>>();
     Row::new("messages", &*m.content.message_id)
         .texts("state", &standing)
@@ -364,11 +365,12 @@ fn message_row(followed: &Followed, view: &View<'_>, m: &Deferred) -> Row {
         .texts("refused_by", &devices(&m.refused_by))
         .texts("has_it", &devices(&m.served))
         .flag("sms_refused", m.sms_refused)
+        .time("accepted_at", Some(m.accepted_at))
         .time("expires_at", Some(m.expires_at))
         .text("kind", m.content.kind.word())
         .number("bytes", m.content.size)
         .text("from", &*m.content.from)
-        .on(m.accepted_at, followed.facts.basis(Belief::Message(m.place)))
+        .on(basis.map_or(m.accepted_at, |basis| basis.at), basis)
 }
 
 fn backoff(m: &Deferred, access: Access) -> Option<Timestamp> {

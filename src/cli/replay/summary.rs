@@ -43,8 +43,7 @@ pub(super) fn summary(
     reader: &Reader,
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
-    let _ = reader;
-    let mut file = JournalFile::open(&args.file)?;
+    let mut file = JournalFile::open(&args.file, reader)?;
     let mut state = State::default();
     let mut seen = Seen::default();
     file.read(|entry| {
@@ -135,7 +134,7 @@ pub(in crate::cli) fn end_word(end: End) -> String {
 }
 
 fn for_people(
-    file: &JournalFile,
+    file: &JournalFile<'_>,
     seen: &Seen,
     rows: &[rows::Row],
     now: Timestamp,
@@ -191,7 +190,7 @@ fn for_people(
     Ok(())
 }
 
-fn for_programs(file: &JournalFile, seen: &Seen, rows: &[rows::Row], now: Timestamp) -> Value {
+fn for_programs(file: &JournalFile<'_>, seen: &Seen, rows: &[rows::Row], now: Timestamp) -> Value {
     let point = |point: Option<(u64, Timestamp)>| {
         point.map_or(Value::Null, |(seq, at)| json!({ "seq": seq, "at": at.to_string() }))
     };

@@ -32,7 +32,7 @@ pub(super) fn timeline(
     reader: &Reader,
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
-    let mut file = JournalFile::open(&args.file)?;
+    let mut file = JournalFile::open(&args.file, reader)?;
     let mut followed = Followed::new(user);
     let mut shown = Shown::of(args.message.as_deref());
     let mut sheet = Sheet::new(args, reader, out);
@@ -70,7 +70,7 @@ pub(super) fn everything(
     reader: &Reader,
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
-    let mut file = JournalFile::open(&args.file)?;
+    let mut file = JournalFile::open(&args.file, reader)?;
     let shown = Shown::of(None);
     let mut sheet = Sheet::new(args, reader, out);
     file.read(|entry| {

@@ -44,10 +44,12 @@ pub(super) fn verify(
     reader: &Reader,
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
-    let mut file = JournalFile::open(&args.file)?;
+    let mut file = JournalFile::open(&args.file, reader)?;
     let name = file.name().to_owned();
     let mut state = State::default();
     let (mut counts, mut first) = (Counts::default(), None);
+    // The policy in force, and the first record that was decided by another one.
+    let (mut digest, mut other_policy) = (String::new(), None);
     file.read(|entry| {
         if span.is_over(entry.seq, entry.at) || entry.broken.is_some() {
             // What follows a gap was decided on a state that nobody can know.
@@ -68,6 +70,16 @@ pub(super) fn verify(
             }
         }
         state.apply(&record)?;
+        if entry.is_policy || digest.is_empty() {
+            digest = state.policy.digest();
+        }
+        if record.policy != digest && other_policy.is_none() {
+            let (seq, line) = (entry.seq, entry.line);
+            let theirs = &record.policy;
+            other_policy = Some(format!(
+                "{name}:{line}: seq {seq} was decided by policy {theirs}, and the one in force is {digest}"
+            ));
+        }
         Ok(ControlFlow::Continue(()))
     })?;
     if let Some(export) = file.export.as_ref().filter(|export| !export.whole) {
@@ -80,7 +92,11 @@ pub(super) fn verify(
     let broken = file.breaks.0.clone();
     let equal = counts.differs == 0
         && broken.is_none()
+        && other_policy.is_none()
         && (!args.strict || (counts.other_rules == 0 && file.cut.is_none()));
+    if let (Output::Table, Some(other)) = (args.output, &other_policy) {
+        writeln!(out, "{}\n", paint(BAD, other))?;
+    }
     match args.output {
         Output::Table => for_people(&counts, first.as_ref(), broken.as_deref(), equal, out)?,
         Output::Json | Output::Jsonl => {
@@ -89,7 +105,7 @@ pub(super) fn verify(
                 "equal": equal, "records": file.records, "same": counts.same,
                 "differs": counts.differs, "other_rules": counts.other_rules,
                 "undecided": counts.undecided, "without_content": counts.without_content,
-                "broken": broken, "cut": file.cut, "first_difference": first,
+                "broken": broken, "other_policy": other_policy, "cut": file.cut, "first_difference": first,
             });
             writeln!(out, "{answer}")?;
         }

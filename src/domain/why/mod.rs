@@ -451,8 +451,12 @@ fn released_by(view: &View<'_>, m: &Deferred, obstacle: &Obstacle) -> Vec<Releas
         | Obstacle::Excluded(_)
         | Obstacle::RefusedBy(_)
         | Obstacle::Served(_) => vec![Release::Registration],
-        Obstacle::Suspect(device) => vec![Release::SignOfLife(Arc::clone(device))],
-        Obstacle::Tried { device, .. } => vec![Release::NewRegistration(Arc::clone(device))],
+        Obstacle::Suspect(device) => {
+            vec![Release::SignOfLife(Arc::clone(device)), Release::Registration]
+        }
+        Obstacle::Tried { device, .. } => {
+            vec![Release::NewRegistration(Arc::clone(device)), Release::Registration]
+        }
         Obstacle::Settling { until, .. } => vec![timer(Timer::Settle, *until)],
         Obstacle::IpTurn(Ahead::SmsOut(_, until)) => vec![timer(Timer::Hold, *until)],
         Obstacle::IpTurn(Ahead::Runs(first) | Ahead::Earlier(first))
