@@ -1,11 +1,16 @@
 //! `deferd`: parse, run, print the chain of what went wrong, exit.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
 use deferd::cli::args::{Args, Color};
 use deferd::cli::{Answer, run};
+
+/// Replays and steps are many small allocations: measured in `benches/engine`, see the README.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -17,7 +22,10 @@ fn main() -> ExitCode {
     .write_global();
     let stdout = anstream::stdout();
     let mut out = std::io::BufWriter::with_capacity(1 << 16, stdout.lock());
-    let answer = run(&args, std::env::vars(), &mut out).and_then(|answer| {
+    // A variable that is no text is nobody's of ours, or is refused by its key.
+    let lossy = |text: OsString| text.to_string_lossy().into_owned();
+    let env = std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value)));
+    let answer = run(&args, env, &mut out).and_then(|answer| {
         out.flush()?;
         Ok(answer)
     });

@@ -1,10 +1,19 @@
 //! What a person types: parse, run, print; everything else stands in the rooms to the left.
 
+mod about;
 pub mod args;
+pub mod clock;
 pub mod config;
+mod configuration;
+mod demo;
+mod ingest;
+mod journal_file;
 mod lines;
+mod progress;
+mod replay;
 mod simulate;
 pub mod simulation;
+mod why;
 
 use std::io::Write;
 
@@ -37,12 +46,21 @@ pub fn run(
 ) -> anyhow::Result<Answer> {
     // DEFERD_CONFIG is the flag's, and no key.
     let env = env.filter(|(name, _)| name != "DEFERD_CONFIG");
-    let config = Config::load(args.config.as_deref(), env, &args.set)?;
-    for warning in &config.warnings {
+    let config = Config::load(args.config.as_deref(), env, &args.set);
+    for warning in config.iter().flat_map(|config| &config.warnings) {
         warn(warning);
     }
     match &args.command {
-        Command::Simulate(args) => simulate::simulate(args, &config, out),
+        Command::Simulate(args) => simulate::simulate(args, &config?, out),
+        Command::Ingest(args) => ingest::ingest(args, &config?, out),
+        Command::Config(args) => configuration::configuration(args, config, out),
+        // These say the same whatever is configured, so a bad config does not stop them.
+        Command::Schema(args) => about::schema(args, out),
+        Command::Completions(args) => about::completions(args, out),
+        Command::Man(args) => about::man(args, out),
+        Command::Demo(args) => demo::demo(args, &config?, out),
+        Command::Replay(args) => replay::replay(args, &config?, out),
+        Command::Why(args) => why::why(args, &config?, out),
     }
 }
 

@@ -52,6 +52,17 @@ pub struct Progress {
     pub done: Done,
 }
 
+/// An input that came while nobody read.
+#[derive(Debug)]
+pub struct Missed {
+    /// Its line.
+    pub line: u64,
+    /// When the log took it.
+    pub logged: Timestamp,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
 /// A partition whose time is virtual.
 #[derive(Debug)]
 pub struct Simulation {
@@ -81,7 +92,7 @@ impl Simulation {
     ///
     /// [`WorkerError`].
     pub fn take(&mut self, file: &str, line: u64, bytes: &[u8]) -> Result<Progress, WorkerError> {
-        let time = time_of(bytes).unwrap_or(self.clock.now()).max(self.clock.now());
+        let time = time_of(bytes).unwrap_or_default().max(self.clock.now());
         let mut progress = self.run(Some(time))?;
         self.clock.0.set(time);
         self.worker.log().push(Received {
@@ -105,9 +116,33 @@ impl Simulation {
     pub fn finish(&mut self, until: Option<Timestamp>) -> Result<Progress, WorkerError> {
         let last = until.unwrap_or(Timestamp::MAX);
         let mut progress = Progress::default();
+        self.worker.log().expects = None;
         while let Some(next) = self.next_due().filter(|next| *next <= last) {
             self.go_to(next, &mut progress)?;
         }
+        Ok(progress)
+    }
+
+    /// Takes at `time` what came in while the engine stood still, as the log kept it. Nothing that fell
+    /// due meanwhile has happened. (TM-7)
+    ///
+    /// # Errors
+    ///
+    /// [`WorkerError`].
+    pub fn catch_up(
+        &mut self,
+        file: &str,
+        time: Timestamp,
+        missed: Vec<Missed>,
+    ) -> Result<Progress, WorkerError> {
+        self.clock.0.set(time);
+        let topic: Arc<str> = format!("{FILE}{file}").into();
+        for Missed { line, logged, bytes } in missed {
+            let position = Position { topic: Arc::clone(&topic), partition: 0, offset: line };
+            self.worker.log().push(Received { position, logged, bytes: bytes.into() });
+        }
+        let mut progress = Progress::default();
+        self.step(&mut progress)?;
         Ok(progress)
     }
 
@@ -123,9 +158,10 @@ impl Simulation {
     }
 
     /// Everything due before an input's time; at its very instant modelled answers come first, then it,
-    /// then alarms.
+    /// then alarms (P-18).
     fn run(&mut self, before: Option<Timestamp>) -> Result<Progress, WorkerError> {
         let limit = before.unwrap_or(Timestamp::MAX);
+        self.worker.log().expects = before;
         let mut progress = Progress::default();
         loop {
             let answer = self.answers.front().map(|(at, _)| *at).filter(|at| *at <= limit);

@@ -58,9 +58,16 @@ impl fmt::Display for Address {
     }
 }
 
+/// Text for people and JSON; a number, and text for what is none, in the packed state.
 impl Serialize for Address {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        if serializer.is_human_readable() {
+            return serializer.collect_str(self);
+        }
+        match self {
+            Self::Tel(msisdn) => (msisdn.0, "").serialize(serializer),
+            Self::Sip(uri) => (0_u64, &**uri).serialize(serializer),
+        }
     }
 }
 
@@ -68,6 +75,10 @@ impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+        if !deserializer.is_human_readable() {
+            let (number, Text(uri)) = Deserialize::deserialize(deserializer)?;
+            return Ok(if number == 0 { Self::Sip(uri.into()) } else { Self::Tel(Msisdn(number)) });
+        }
         let Text(text) = Deserialize::deserialize(deserializer)?;
         Self::parse(&text, &Home::default()).map_err(de::Error::custom)
     }

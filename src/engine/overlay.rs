@@ -1,6 +1,7 @@
 //! What a step has decided and not yet committed: folded into the state by a commit, dropped by an
 //! abort.
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -22,6 +23,8 @@ pub struct Overlay {
     /// The policy, where the step changed it.
     pub policy: Option<Arc<Policy>>,
     at: Timestamp,
+    /// Whether the step wrote a record: the journal knows of no other instants.
+    pub recorded: bool,
 }
 
 impl Overlay {
@@ -47,19 +50,53 @@ impl Overlay {
 
     /// The user there.
     pub fn by_key(&mut self, state: &State, key: UserKey) -> Option<&mut User> {
-        if !self.users.contains_key(&key) {
-            self.users.insert(key, state.users.get(key)?);
+        match self.users.entry(key) {
+            Entry::Occupied(there) => Some(there.into_mut()),
+            Entry::Vacant(place) => Some(place.insert(state.users.get(key)?)),
         }
-        self.users.get_mut(&key)
     }
 
-    /// Whether an input was taken before, or in this step; if not, it is remembered.
-    pub fn is_repeated(&mut self, state: &State, digest: u128, at: Timestamp) -> bool {
-        if state.duplicates.contains(digest) || !self.duplicates.insert(digest) {
-            return true;
+    /// The users that the step has touched and that something is due for by `until`, and when.
+    pub fn due<'a>(
+        &'a self,
+        until: Timestamp,
+        policy: &'a Policy,
+    ) -> impl Iterator<Item = (Timestamp, UserKey)> + 'a {
+        self.users.iter().filter_map(move |(key, user)| {
+            let wake_at = user.wake_at(policy).filter(|at| *at <= until)?;
+            Some((wake_at, *key))
+        })
+    }
+
+    /// When the user there wants to be looked at.
+    #[must_use]
+    pub fn wake_at(&self, state: &State, key: UserKey, policy: &Policy) -> Option<Timestamp> {
+        match self.users.get(&key) {
+            Some(user) => user.wake_at(policy),
+            None => state.users.get(key)?.wake_at(policy),
         }
+    }
+
+    /// Who the user there is.
+    #[must_use]
+    pub fn address(&self, state: &State, key: UserKey) -> Option<Address> {
+        match self.users.get(&key) {
+            Some(user) => Some(user.address.clone()),
+            None => Some(state.users.get(key)?.address),
+        }
+    }
+
+    /// Whether an input was taken before, in the window or in this step.
+    #[must_use]
+    pub fn is_repeated(&self, state: &State, digest: u128) -> bool {
+        let policy = self.policy.as_ref().unwrap_or(&state.policy);
+        self.duplicates.contains(&digest) || state.duplicates.contains(digest, self.at, policy)
+    }
+
+    /// Remembers an input that was taken. A refused one is not: the journal keeps too little of it.
+    pub fn remember(&mut self, digest: u128, at: Timestamp) {
+        self.duplicates.insert(digest);
         self.order.push((digest, at));
-        false
     }
 
     /// Puts all of it into the state, and sets each user's alarm.
@@ -68,7 +105,9 @@ impl Overlay {
             state.policy = policy;
             state.policy_told = true;
         }
-        state.at = state.at.max(self.at);
+        if self.recorded {
+            state.at = state.at.max(self.at);
+        }
         for (digest, at) in self.order {
             state.duplicates.remember(digest, at);
         }

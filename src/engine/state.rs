@@ -3,10 +3,10 @@
 //! [`State::apply`] is the one way from a journal record to state: restore, replay and the checkpoint's
 //! tail all go through it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -14,7 +14,6 @@ use super::ports::Position;
 use super::users::{UserKey, Users, try_unpack};
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
-use crate::domain::user::User;
 use crate::record::input::Kind;
 use crate::record::journal::{BadRecord, RULES, Record};
 
@@ -39,7 +38,7 @@ pub struct State {
     /// Whether a record has said which it is.
     pub policy_told: bool,
     /// The last input taken of each topic and partition.
-    pub taken: BTreeMap<(String, u32), u64>,
+    pub taken: Vec<(String, u32, u64)>,
 }
 
 /// Why a journal cannot be followed: a broken transaction, or bytes that are not ours.
@@ -101,14 +100,12 @@ impl State {
         self.note(record);
         let Some(address) = address.filter(|_| !record.events.is_empty()) else { return Ok(None) };
         let key = self.users.key(&address);
-        let mut user = self.users.get(key).unwrap_or_else(|| User::new(address));
+        let user = self.users.open(key, &address);
         for event in &record.events {
             user.evolve(event);
         }
         if user.is_forgettable(self.at, &self.policy) {
             self.users.drop(key);
-        } else {
-            self.users.put(key, user);
         }
         Ok(Some(key))
     }
@@ -130,7 +127,7 @@ impl State {
         self.epoch = record.epoch;
         self.at = self.at.max(record.at);
         if let Some((topic, partition, offset)) = record.pos.as_deref().and_then(position) {
-            self.taken.insert((topic.to_owned(), partition), offset);
+            self.take(topic, partition, offset);
         }
         if let Some(raw) = record.input
             && may_be_remembered(raw.get())
@@ -138,14 +135,23 @@ impl State {
             && kind.is_remembered()
         {
             self.duplicates.remember(digest, record.at);
-            self.duplicates.forget(self.at, &self.policy);
+        }
+        self.duplicates.forget(self.at, &self.policy);
+    }
+
+    /// Notes that an input was taken.
+    pub fn take(&mut self, topic: &str, partition: u32, offset: u64) {
+        let known = self.taken.iter_mut().find(|(t, p, _)| t == topic && *p == partition);
+        match known {
+            Some((.., taken)) => *taken = offset,
+            None => self.taken.push((topic.to_owned(), partition, offset)),
         }
     }
 
     /// The positions that a log resumes after.
     #[must_use]
     pub fn positions(&self) -> Vec<Position> {
-        let position = |((topic, partition), offset): (&(String, u32), &u64)| Position {
+        let position = |(topic, partition, offset): &(String, u32, u64)| Position {
             topic: topic.as_str().into(),
             partition: *partition,
             offset: *offset,
@@ -213,7 +219,12 @@ impl State {
     }
 }
 
-fn policy_of(record: &Record<'_>) -> Result<Option<Policy>, BrokenJournal> {
+/// The policy that a record changes to, if it is one that does.
+///
+/// # Errors
+///
+/// [`BrokenJournal::Policy`]: it cannot be read.
+pub fn policy_of(record: &Record<'_>) -> Result<Option<Policy>, BrokenJournal> {
     let Some(raw) = record.input.filter(|_| record.user.is_none()) else { return Ok(None) };
     #[derive(Deserialize)]
     struct Changed {
@@ -233,7 +244,7 @@ struct Checkpoint {
     at: Timestamp,
     policy: Vec<u8>,
     policy_told: bool,
-    taken: BTreeMap<(String, u32), u64>,
+    taken: Vec<(String, u32, u64)>,
     duplicates: Vec<(u128, Timestamp)>,
     users: Vec<Vec<u8>>,
 }
@@ -271,20 +282,20 @@ pub fn identity(source: &str, id: &str) -> u128 {
 /// The inputs that must not be taken twice, for as long as `duplicate_window` says.
 #[derive(Debug, Default)]
 pub struct Duplicates {
-    known: FxHashSet<u128>,
+    known: FxHashMap<u128, Timestamp>,
     order: VecDeque<(u128, Timestamp)>,
 }
 
 impl Duplicates {
-    /// Whether it was taken within the window.
+    /// Whether it was taken within the window before `now`.
     #[must_use]
-    pub fn contains(&self, digest: u128) -> bool {
-        self.known.contains(&digest)
+    pub fn contains(&self, digest: u128, now: Timestamp, policy: &Policy) -> bool {
+        self.known.get(&digest).is_some_and(|at| *at + policy.duplicate_window > now)
     }
 
     /// Remembers one that was taken at `at`.
     pub fn remember(&mut self, digest: u128, at: Timestamp) {
-        if self.known.insert(digest) {
+        if self.known.insert(digest, at) != Some(at) {
             self.order.push_back((digest, at));
         }
     }
@@ -294,7 +305,10 @@ impl Duplicates {
         while let Some((digest, at)) = self.order.front().copied()
             && at + policy.duplicate_window <= now
         {
-            self.known.remove(&digest);
+            // Taken again since, it stands further back a second time.
+            if self.known.get(&digest) == Some(&at) {
+                self.known.remove(&digest);
+            }
             self.order.pop_front();
         }
     }

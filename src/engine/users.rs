@@ -3,6 +3,7 @@
 //! A country's users are limited by memory, and most of them do nothing: a packed user is a few bytes
 //! in one block. One with much content stays open, since moving it would cost more than it saves.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -14,6 +15,9 @@ use crate::domain::user::User;
 
 /// A packed user larger than this stays open.
 const PACK_UP_TO: usize = 2048;
+/// Users that stay open because something happened to them lately: what happens to a user seldom comes
+/// alone (attach, registration, answer within seconds).
+const OPEN: usize = 32_768;
 
 /// The name of a user inside one partition: the number itself, or a hash of another address with the
 /// top bit set, moved on where two share one.
@@ -45,6 +49,10 @@ struct Slot {
 #[derive(Debug, Default)]
 pub struct Users {
     slots: FxHashMap<UserKey, Slot>,
+    /// Those that are open, in the order in which they were opened.
+    open: VecDeque<UserKey>,
+    /// Where users are packed before they get a block of their own.
+    scratch: Vec<u8>,
 }
 
 impl Users {
@@ -75,17 +83,38 @@ impl Users {
 
     /// Puts a user to rest.
     pub fn put(&mut self, key: UserKey, user: User) {
-        let packed = pack(&user);
-        let rest = if packed.len() <= PACK_UP_TO {
-            Rest::Packed(packed.into_boxed_slice())
-        } else {
-            Rest::Open(Box::new(user))
-        };
-        match self.slots.get_mut(&key) {
-            Some(slot) => slot.rest = rest,
-            None => {
-                self.slots.insert(key, Slot { rest, alarm: Timestamp::MAX });
-            }
+        let address = user.address.clone();
+        *self.open(key, &address) = user;
+    }
+
+    /// The user there to change in place; a new one of this address where there is none.
+    pub fn open(&mut self, key: UserKey, address: &Address) -> &mut User {
+        while self.open.len() > OPEN {
+            self.pack_oldest();
+        }
+        let slot = self
+            .slots
+            .entry(key)
+            .or_insert_with(|| Slot { rest: Rest::Packed(Box::default()), alarm: Timestamp::MAX });
+        if let Rest::Packed(bytes) = &slot.rest {
+            let user = if bytes.is_empty() { User::new(address.clone()) } else { unpack(bytes) };
+            slot.rest = Rest::Open(Box::new(user));
+            self.open.push_back(key);
+        }
+        match &mut slot.rest {
+            Rest::Open(user) => user,
+            Rest::Packed(_) => unreachable!("it was opened just now"),
+        }
+    }
+
+    /// Packs the user that was opened longest ago, unless it is too large to be worth it.
+    fn pack_oldest(&mut self) {
+        let Some(key) = self.open.pop_front() else { return };
+        let Some(slot) = self.slots.get_mut(&key) else { return };
+        let Rest::Open(user) = &slot.rest else { return };
+        self.scratch = pack_into(user, std::mem::take(&mut self.scratch));
+        if self.scratch.len() <= PACK_UP_TO {
+            slot.rest = Rest::Packed(Box::from(self.scratch.as_slice()));
         }
     }
 
@@ -162,7 +191,12 @@ impl Users {
 /// Never: nothing in a user cannot be written.
 #[must_use]
 pub fn pack(user: &User) -> Vec<u8> {
-    postcard::to_stdvec(user).expect("a user can be packed")
+    pack_into(user, Vec::with_capacity(512))
+}
+
+fn pack_into(user: &User, mut buffer: Vec<u8>) -> Vec<u8> {
+    buffer.clear();
+    postcard::to_extend(user, buffer).expect("a user can be packed")
 }
 
 /// The user of these bytes.

@@ -4,7 +4,7 @@
 //! together before the state moves, so a crash leaves the journal ahead and never the state.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
@@ -19,7 +19,8 @@ use crate::domain::decide::{Decided, Ignored, step};
 use crate::domain::input::{Fact, Input, Told};
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
-use crate::record::input::{Read, Reader, Rejected};
+use crate::record::envelope::{Envelope, one_line};
+use crate::record::input::{MAX_NAME, Read, Reader, Rejected};
 use crate::record::journal::{RULES, Record};
 use crate::record::output::{Place, SOURCE, output, rejected};
 
@@ -76,6 +77,8 @@ pub struct Worker<L, C> {
     to_look_at: VecDeque<UserKey>,
     /// The policy to journal in the next step.
     new_policy: Option<Policy>,
+    /// A commit failed, and the state may be behind the journal.
+    behind: bool,
 }
 
 /// A step under way.
@@ -124,10 +127,13 @@ impl<L: Log, C: Clock> Worker<L, C> {
             digest,
             to_look_at: VecDeque::new(),
             new_policy: None,
+            behind: false,
         };
         if differs {
             worker.change_policy(settings.policy);
         }
+        // The journal may end behind a changed policy and before somebody was looked at for it.
+        worker.look_at_everybody();
         Ok(worker)
     }
 
@@ -146,6 +152,11 @@ impl<L: Log, C: Clock> Worker<L, C> {
         &mut self.log
     }
 
+    /// The clock.
+    pub fn clock(&self) -> &C {
+        &self.clock
+    }
+
     /// When the next alarm is due; at once where users wait to be looked at.
     pub fn next_alarm(&mut self) -> Option<Timestamp> {
         if self.to_look_at.is_empty() {
@@ -161,10 +172,10 @@ impl<L: Log, C: Clock> Worker<L, C> {
     ///
     /// [`WorkerError`]: where it is [`LogError::Unavailable`], nothing was lost: call again.
     pub fn step(&mut self) -> Result<Done, WorkerError> {
+        self.catch_up()?;
         let received = self.log.poll(MAX_BATCH)?;
         let now = self.clock.now().max(self.state.at);
         let until = self.log.taken_up_to(now).min(now);
-        let mut ringing = Vec::new();
         let mut step = Step {
             overlay: Overlay::begun(now),
             batch: Batch { first_seq: self.state.next_seq, ..Batch::default() },
@@ -180,35 +191,33 @@ impl<L: Log, C: Clock> Worker<L, C> {
         for input in &received {
             step.take(&self.state, &self.reader, input);
         }
-        let look: Vec<UserKey> = self.to_look_at.iter().take(MAX_BATCH).copied().collect();
-        for key in &look {
-            step.ring(&self.state, *key, until);
-        }
-        while step.batch.journal.len() < MAX_RECORDS {
-            let mut keys = self.alarms.ring(&mut self.state.users, until);
-            if keys.is_empty() {
+        let ringing = step.ring_due(&mut self.state, &mut self.alarms, until);
+        // What is due goes first, so that a restart, which looks at everybody, changes no order.
+        let mut looked = 0;
+        for key in self.to_look_at.iter().take(MAX_BATCH) {
+            if step.is_full() {
                 break;
             }
-            keys.sort_by_cached_key(|key| step.address_of(&self.state, *key));
-            for key in &keys {
-                step.ring(&self.state, *key, until);
-            }
-            ringing.extend(keys);
+            step.ring(&self.state, *key, until);
+            looked += 1;
         }
-        let Step { overlay, batch, done, .. } = step;
+        let Step { mut overlay, batch, done, .. } = step;
         let records = batch.journal.len() as u64;
-        let committed = if batch.journal.is_empty() { Ok(()) } else { self.log.commit(batch) };
+        let committed = if records == 0 { Ok(()) } else { self.log.commit(batch) };
         if let Err(error) = committed {
-            self.abort(ringing)?;
+            // Whether it is durable only the journal can say; what rang rings again.
+            self.behind = true;
+            self.rearm(ringing);
+            self.catch_up()?;
             return Err(error.into());
         }
         self.state.next_seq += records;
         for position in received.iter().map(|input| &input.position) {
-            let key = (position.topic.to_string(), position.partition);
-            self.state.taken.insert(key, position.offset);
+            self.state.take(&position.topic, position.partition, position.offset);
         }
+        overlay.recorded = records > 0;
         overlay.fold_in(&mut self.state, &mut self.alarms);
-        self.to_look_at.drain(..look.len());
+        self.to_look_at.drain(..looked);
         // An alarm that rang early set none anew: its user was not touched.
         self.rearm(ringing);
         if changed.is_some() {
@@ -218,23 +227,31 @@ impl<L: Log, C: Clock> Worker<L, C> {
         Ok(done)
     }
 
-    /// A commit failed. Whether it is durable only the journal can say, so the state follows that, and
-    /// what rang rings again.
-    fn abort(&mut self, ringing: Vec<UserKey>) -> Result<(), WorkerError> {
-        loop {
+    /// After a failed commit: the state follows the journal before anything else happens.
+    fn catch_up(&mut self) -> Result<(), WorkerError> {
+        while self.behind {
             let lines = self.log.journal(self.state.next_seq, MAX_BATCH)?;
-            if lines.is_empty() {
-                break;
-            }
+            self.behind = !lines.is_empty();
             for line in lines {
                 let touched = replay::apply_line(&mut self.state, &line)?;
                 self.rearm(touched.into_iter().collect());
             }
+            if !self.behind {
+                self.log.resume(&self.state.positions());
+                self.digest = self.state.policy.digest();
+                self.forget_policy_if_told();
+            }
         }
-        self.log.resume(&self.state.positions());
-        self.digest = self.state.policy.digest();
-        self.rearm(ringing);
         Ok(())
+    }
+
+    /// The changed policy may have become durable with a commit whose answer was lost.
+    fn forget_policy_if_told(&mut self) {
+        let told = self.new_policy.as_ref().is_some_and(|policy| policy.digest() == self.digest);
+        if told && self.state.policy_told {
+            self.new_policy = None;
+            self.look_at_everybody();
+        }
     }
 
     fn rearm(&mut self, keys: Vec<UserKey>) {
@@ -262,31 +279,79 @@ impl Step<'_> {
         self.batch.taken.push(received.position.clone());
         let read = match reader.read(&received.bytes, received.logged) {
             Ok(read) => read,
-            Err(why) => return self.refuse(received, &why, None),
+            Err(why) => return self.refuse(received, &why),
         };
-        if read.kind.is_remembered() {
-            let digest = identity(&read.source, &read.id);
-            if self.overlay.is_repeated(state, digest, self.at) {
-                return self.note_duplicate(received, &read);
-            }
+        let identity = read.kind.is_remembered().then(|| identity(&read.source, &read.id));
+        if identity.is_some_and(|digest| self.overlay.is_repeated(state, digest)) {
+            return self.note_duplicate(received, &read);
         }
         let policy = self.policy(state);
         let at = self.at;
         let (_, user) = self.overlay.user(state, &read.user);
         match step(user, &read.input, at, &policy) {
-            Err(Ignored::Conflict) => self.refuse(received, &Rejected::Conflict, Some(&read)),
+            Err(Ignored::Conflict) => self.refuse(received, &Rejected::Conflict),
             decided => {
-                let raw = serde_json::from_slice(&received.bytes).ok();
+                if let Some(digest) = identity {
+                    self.overlay.remember(digest, at);
+                }
+                let line = one_line(&received.bytes);
+                let raw = serde_json::from_slice(&line).ok();
                 self.record(Some(received), Some(&read.user.to_string()), raw, decided);
             }
         }
+    }
+
+    /// Rings all that is due by `until`, in the order of deadline and user. Whose alarms rang.
+    ///
+    /// An alarm may be set earlier than its deadline, and a deadline that this step brought is set
+    /// nowhere yet, so `wake_at` has the word: what rings does not depend on when a step began.
+    fn ring_due(
+        &mut self,
+        state: &mut State,
+        alarms: &mut Alarms,
+        until: Timestamp,
+    ) -> Vec<UserKey> {
+        let mut rang = Vec::new();
+        let policy = self.policy(state);
+        let mut due: BTreeSet<(Timestamp, UserKey)> = self.overlay.due(until, &policy).collect();
+        while !self.is_full() {
+            let soonest = due.first().map(|(at, _)| *at);
+            let alarm = alarms.next(&state.users).filter(|at| *at <= until);
+            let Some(at) = soonest.into_iter().chain(alarm).min() else { break };
+            let mut keys = alarms.ring(&mut state.users, at);
+            rang.extend(&keys);
+            while due.first().is_some_and(|(soonest, _)| *soonest == at) {
+                keys.extend(due.pop_first().map(|(_, key)| key));
+            }
+            keys.sort_unstable();
+            keys.dedup();
+            keys.sort_by_cached_key(|key| self.address_of(state, *key));
+            for key in keys {
+                if self.is_full() {
+                    break;
+                }
+                let wake_at = self.overlay.wake_at(state, key, &policy);
+                match wake_at.filter(|wake_at| *wake_at <= until) {
+                    Some(wake_at) if wake_at > at => {
+                        due.insert((wake_at, key));
+                    }
+                    Some(_) => self.ring(state, key, until),
+                    None => {}
+                }
+            }
+        }
+        rang
+    }
+
+    fn is_full(&self) -> bool {
+        self.batch.journal.len() >= MAX_RECORDS
     }
 
     /// An alarm of a user, again as long as it is due at once: a record where it changed something,
     /// none where it came early (TM-1).
     fn ring(&mut self, state: &State, key: UserKey, until: Timestamp) {
         let policy = self.policy(state);
-        while self.batch.journal.len() < MAX_RECORDS {
+        while !self.is_full() {
             let (at, seq) = (self.at, self.next_seq());
             let Some(user) = self.overlay.by_key(state, key) else { return };
             let told = Told { time: until, logged: at, ..Told::default() };
@@ -321,8 +386,8 @@ impl Step<'_> {
         self.record(None, None, raw_value(&raw).as_deref(), Ok(Decided::default()));
     }
 
-    fn address_of(&mut self, state: &State, key: UserKey) -> String {
-        self.overlay.by_key(state, key).map_or_else(String::new, |user| user.address.to_string())
+    fn address_of(&self, state: &State, key: UserKey) -> String {
+        self.overlay.address(state, key).map_or_else(String::new, |address| address.to_string())
     }
 
     fn next_seq(&self) -> u64 {
@@ -367,12 +432,14 @@ impl Step<'_> {
     }
 
     /// An input nobody can use: a short record, and a dead letter with the whole of it.
-    fn refuse(&mut self, received: &Received, why: &Rejected, read: Option<&Read<'_>>) {
+    fn refuse(&mut self, received: &Received, why: &Rejected) {
         self.done.rejected += 1;
         let reason = why.to_string();
+        let envelope = Envelope::read(&received.bytes).ok();
+        let named = envelope.as_ref().filter(|e| e.source.len() + e.id.len() <= 2 * MAX_NAME);
         let record = Record {
-            source: read.map(|read| Cow::Borrowed(&*read.source)),
-            id: read.map(|read| Cow::Borrowed(&*read.id)),
+            source: named.map(|envelope| Cow::Borrowed(&*envelope.source)),
+            id: named.map(|envelope| Cow::Borrowed(&*envelope.id)),
             rejected: Some(Cow::Borrowed(&reason)),
             ..self.blank(Some(received))
         };

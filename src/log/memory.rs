@@ -21,6 +21,8 @@ pub struct MemoryLog {
     pub outputs: Vec<Output>,
     /// What the next calls run into.
     pub fail: Fail,
+    /// More inputs of this instant may still come.
+    pub expects: Option<Timestamp>,
 }
 
 /// What a log is told to fail at, once each.
@@ -32,6 +34,8 @@ pub struct Fail {
     pub commit: bool,
     /// The next commit, all of it being durable: only its answer is lost.
     pub answer: bool,
+    /// The next look into the journal.
+    pub journal: bool,
 }
 
 impl MemoryLog {
@@ -96,7 +100,8 @@ impl Log for MemoryLog {
 
     fn taken_up_to(&mut self, now: Timestamp) -> Timestamp {
         let just_before = std::time::Duration::from_millis(1);
-        self.next_logged().map_or(now, |next| now.min(next - just_before))
+        let open = self.next_logged().into_iter().chain(self.expects);
+        open.map(|at| at - just_before).fold(now, Timestamp::min)
     }
 
     fn commit(&mut self, batch: Batch) -> Result<(), LogError> {
@@ -118,6 +123,9 @@ impl Log for MemoryLog {
     }
 
     fn journal(&mut self, seq: u64, most: usize) -> Result<Vec<Arc<[u8]>>, LogError> {
+        if std::mem::take(&mut self.fail.journal) {
+            return Err(LogError::Unavailable("told to fail at the journal".to_owned()));
+        }
         let Some(from) = seq.checked_sub(self.cut) else {
             return Err(LogError::Corrupt(format!("seq {seq} was taken away")));
         };

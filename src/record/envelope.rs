@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use super::fault::told;
 use super::input::Rejected;
 use crate::domain::input::Text;
 use crate::domain::time::{Timestamp, rfc3339};
@@ -86,9 +87,13 @@ impl<'a> Envelope<'a> {
         if is_deeper_than(text.as_bytes(), MAX_DEPTH) {
             return Err(Rejected::TooDeep { most: MAX_DEPTH });
         }
+        // Serde would take an array for an object.
+        if text.trim_start().starts_with('[') {
+            return Err(Rejected::NotCloudEvent("an array, expected one object".to_owned()));
+        }
         let envelope: Self =
             serde_json::from_str(text).map_err(|error| match error.classify() {
-                serde_json::error::Category::Data => Rejected::NotCloudEvent(error.to_string()),
+                serde_json::error::Category::Data => Rejected::NotCloudEvent(told(text, &error)),
                 serde_json::error::Category::Syntax
                 | serde_json::error::Category::Eof
                 | serde_json::error::Category::Io => Rejected::NotJson(error.to_string()),
@@ -188,6 +193,16 @@ fn is_deeper_than(json: &[u8], most: u32) -> bool {
         }
     }
     false
+}
+
+/// The same JSON on one line, as a record of ours has it: a line end can only stand between its tokens.
+#[must_use]
+pub fn one_line(json: &[u8]) -> Cow<'_, [u8]> {
+    let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    if !json.iter().any(is_end) {
+        return Cow::Borrowed(json);
+    }
+    json.iter().map(|byte| if is_end(byte) { b' ' } else { *byte }).collect()
 }
 
 /// Text for a record of ours.

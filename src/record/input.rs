@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::envelope::Envelope;
+use super::fault::told;
 use crate::domain::address::{Address, AddressError, Home};
 use crate::domain::input::{self, DeviceRef, Fact, Input, Text, Told};
 use crate::domain::reachability::hash;
@@ -14,15 +15,24 @@ use crate::domain::time::Timestamp;
 
 /// A day: how far ahead of the log an observation may be.
 const A_DAY: std::time::Duration = std::time::Duration::from_secs(86_400);
+/// What the engine writes and nobody sends it.
+const OURS: [&str; 6] = [
+    "cpm.delivery.requested",
+    "cpm.notification.requested",
+    "cpm.revocation.answered",
+    "cpm.storage.requested",
+    "cpm.input.rejected",
+    "cpm.policy.changed",
+];
 /// Octets of an id or an address.
-const MAX_NAME: usize = 1024;
+pub const MAX_NAME: usize = 1024;
 
 /// Why an input is refused. It lands in `cpm.dead-letters` with these words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the words are the doc")]
 pub enum Rejected {
-    #[error("it is {size} bytes, and max_input_bytes is {most}")]
-    TooLarge { size: usize, most: usize },
+    #[error("larger than {most} bytes, which is max_input_bytes")]
+    TooLarge { most: usize },
     #[error("not UTF-8: byte {at} starts no character")]
     NotUtf8 { at: usize },
     #[error("not JSON: {0}")]
@@ -35,6 +45,8 @@ pub enum Rejected {
     SpecVersion(String),
     #[error("unknown type `{0}`; `deferd schema` lists the types")]
     UnknownType(String),
+    #[error("type `{0}` has no version, expected `{0}.v1`")]
+    NoVersion(String),
     #[error("version {found} of `{kind}` is newer than 1, the newest this program reads")]
     NewerVersion { kind: String, found: u32 },
     #[error("`{0}` is written by the engine, and never read from outside")]
@@ -47,6 +59,8 @@ pub enum Rejected {
     Data(String),
     #[error("time is {0}, more than a day ahead of the log")]
     Ahead(Timestamp),
+    #[error("{0}")]
+    Probe(String),
     #[error("conflict: the same message_id and from, another message")]
     Conflict,
 }
@@ -61,12 +75,13 @@ impl Rejected {
             Self::NotJson(_) => "not-json",
             Self::TooDeep { .. } => "too-deep",
             Self::NotCloudEvent(_) | Self::SpecVersion(_) => "not-cloudevent",
-            Self::UnknownType(_) => "unknown-type",
+            Self::UnknownType(_) | Self::NoVersion(_) => "unknown-type",
             Self::NewerVersion { .. } => "newer-version",
             Self::NotFromOutside(_) => "not-from-outside",
             Self::NoSubject | Self::Subject(_) => "subject",
             Self::Data(_) => "data",
             Self::Ahead(_) => "ahead",
+            Self::Probe(_) => "not-probe",
             Self::Conflict => "conflict",
         }
     }
@@ -176,6 +191,8 @@ impl Kind {
             (Some((_, kind, _)), Ok(found)) if found > 1 => {
                 Err(Rejected::NewerVersion { kind: (*kind).to_owned(), found })
             }
+            (Some(_), Err(_)) if version.is_empty() => Err(Rejected::NoVersion(name.to_owned())),
+            _ if OURS.contains(&stem) => Err(Rejected::NotFromOutside(name.to_owned())),
             _ => Err(Rejected::UnknownType(name.chars().take(200).collect())),
         }
     }
@@ -211,7 +228,7 @@ impl Reader {
     /// [`Rejected`]: the reason, for a dead letter or for whoever typed it.
     pub fn read<'a>(&self, bytes: &'a [u8], logged: Timestamp) -> Result<Read<'a>, Rejected> {
         if bytes.len() > self.max_input_bytes {
-            return Err(Rejected::TooLarge { size: bytes.len(), most: self.max_input_bytes });
+            return Err(Rejected::TooLarge { most: self.max_input_bytes });
         }
         let envelope = Envelope::read(bytes)?;
         let kind = Kind::of(&envelope.kind)?;
@@ -393,7 +410,11 @@ impl Reader {
 }
 
 fn data_as<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, Rejected> {
-    serde_json::from_str(data).map_err(|error| Rejected::Data(error.to_string()))
+    // Serde would take an array for an object.
+    if !data.starts_with('{') {
+        return Err(Rejected::Data("not an object, expected {\"field\": …}".to_owned()));
+    }
+    serde_json::from_str(data).map_err(|error| Rejected::Data(told(data, &error)))
 }
 
 fn named(field: &str, value: &str) -> Result<(), Rejected> {

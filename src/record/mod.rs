@@ -4,7 +4,9 @@
 //! decided), [`output`] (what others are asked to do). [`schema`] writes the contract down.
 
 pub mod envelope;
+mod fault;
 pub mod input;
 pub mod journal;
+mod normal;
 pub mod output;
 pub mod schema;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::envelope::cow;
+use super::envelope::{cow, one_line};
 use super::input::Rejected;
 use crate::domain::command::{
     AnswerRevocation, Command, Deliver, Notify, Store, access_word, notice_word, what_word,
@@ -332,9 +332,9 @@ pub struct InputRejected<'a> {
     /// Where it stood.
     #[serde(rename = "where")]
     place: Place<'a>,
-    /// SHA-256 of it, whole.
+    /// SHA-256 of what was read of it.
     sha256: String,
-    /// How many bytes it had.
+    /// How many bytes were read of it: all, unless it was too large.
     size: usize,
     /// The input as it came, where it is JSON and small enough.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -467,7 +467,8 @@ fn storage(store: &Store, at: Timestamp) -> Output {
 pub fn rejected(why: &Rejected, place: &Place<'_>, raw: &[u8], at: Timestamp) -> Output {
     let sha256: String = Sha256::digest(raw).iter().map(|octet| format!("{octet:02x}")).collect();
     let whole = raw.len() <= DEAD_LETTER_KEEPS && !matches!(why, Rejected::TooDeep { .. });
-    let input: Option<&RawValue> = whole.then(|| serde_json::from_slice(raw).ok()).flatten();
+    let line = one_line(raw);
+    let input: Option<&RawValue> = whole.then(|| serde_json::from_slice(&line).ok()).flatten();
     let kept = raw.get(..DEAD_LETTER_KEEPS.min(raw.len())).unwrap_or(raw);
     let text = input.is_none().then(|| String::from_utf8_lossy(kept));
     let id = match place {

@@ -12,34 +12,71 @@ use super::output::{
 use crate::domain::input;
 use crate::domain::policy::Policy;
 
-/// Every schema: the name of its file without `.json`, and the schema.
+const META_SCHEMA: &str = "https://json-schema.org/draft/2020-12/schema";
+
+/// A record type, with all that others may rely on.
+#[derive(Debug)]
+pub struct Contract {
+    /// Its name, version and all: also the name of its file, without `.json`.
+    pub name: String,
+    /// The topic it belongs on.
+    pub topic: &'static str,
+    /// What it looks like.
+    pub schema: Schema,
+}
+
+impl Contract {
+    /// The schema as its file has it.
+    #[must_use]
+    pub fn text(&self) -> String {
+        format!("{:#}\n", self.schema.as_value())
+    }
+}
+
+/// Every record type, by name.
 #[must_use]
-pub fn all() -> Vec<(String, Schema)> {
-    let mut all: Vec<(String, Schema)> = Kind::ALL
-        .into_iter()
-        .map(|(kind, name, topic)| {
-            (format!("{name}.v1"), cloud_event(&format!("{name}.v1"), topic, data_of(kind)))
+pub fn all() -> Vec<Contract> {
+    let inputs = Kind::ALL.into_iter().map(|(kind, name, topic)| (name, topic, data_of(kind)));
+    let others = [
+        ("cpm.delivery.requested", "cpm.deliveries", written::<DeliveryRequested<'_>>()),
+        ("cpm.storage.requested", "cpm.deliveries", written::<StorageRequested<'_>>()),
+        ("cpm.notification.requested", "cpm.notifications", written::<NotificationRequested<'_>>()),
+        ("cpm.revocation.answered", "cpm.notifications", written::<RevocationAnswered<'_>>()),
+        ("cpm.input.rejected", "cpm.dead-letters", written::<InputRejected<'_>>()),
+        ("cpm.policy.changed", "cpm.journal", of::<Policy>()),
+    ];
+    let mut all: Vec<Contract> = inputs
+        .chain(others)
+        .map(|(name, topic, data)| {
+            let name = format!("{name}.v1");
+            let mut schema = cloud_event(&name, topic, data);
+            if Kind::of(&name).is_ok() {
+                needs_subject(&mut schema);
+            }
+            Contract { name, topic, schema }
         })
         .collect();
-    let outputs = [
-        ("cpm.delivery.requested.v1", "cpm.deliveries", of::<DeliveryRequested<'_>>()),
-        ("cpm.storage.requested.v1", "cpm.deliveries", of::<StorageRequested<'_>>()),
-        ("cpm.notification.requested.v1", "cpm.notifications", of::<NotificationRequested<'_>>()),
-        ("cpm.revocation.answered.v1", "cpm.notifications", of::<RevocationAnswered<'_>>()),
-        ("cpm.input.rejected.v1", "cpm.dead-letters", of::<InputRejected<'_>>()),
-    ];
-    for (name, topic, data) in outputs {
-        all.push((name.to_owned(), cloud_event(name, topic, data)));
-    }
-    let policy = cloud_event("cpm.policy.changed.v1", "cpm.journal", of::<Policy>());
-    all.push(("cpm.policy.changed.v1".to_owned(), policy));
-    all.push(("cpm.journal.v1".to_owned(), of::<JournalShape>()));
-    all.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let (name, topic) = ("cpm.journal.v1".to_owned(), "cpm.journal");
+    let mut schema = of::<JournalShape>();
+    schema.insert("$schema".to_owned(), META_SCHEMA.into());
+    schema.insert("title".to_owned(), name.as_str().into());
+    all.push(Contract { name, topic, schema });
+    all.sort_by(|one, other| one.name.cmp(&other.name));
     all
 }
 
+/// What is read.
 fn of<T: JsonSchema>() -> Schema {
-    let settings = SchemaSettings::draft2020_12().with(|settings| {
+    generated::<T>(SchemaSettings::draft2020_12())
+}
+
+/// What is written: a field that is left out where it is empty need not be there.
+fn written<T: JsonSchema>() -> Schema {
+    generated::<T>(SchemaSettings::draft2020_12().for_serialize())
+}
+
+fn generated<T: JsonSchema>(settings: SchemaSettings) -> Schema {
+    let settings = settings.with(|settings| {
         settings.inline_subschemas = true;
         settings.meta_schema = None;
     });
@@ -72,16 +109,26 @@ fn data_of(kind: Kind) -> Schema {
     }
 }
 
+/// An input names its user.
+fn needs_subject(schema: &mut Schema) {
+    let required = schema.get_mut("required").and_then(serde_json::Value::as_array_mut);
+    required.into_iter().for_each(|required| required.push("subject".into()));
+}
+
 /// The envelope around `data`: CloudEvents 1.0, structured.
 fn cloud_event(name: &str, topic: &str, data: Schema) -> Schema {
     let text = json!({ "type": "string", "minLength": 1 });
     let number = json!({ "type": ["integer", "string"] });
+    let mut required = vec!["specversion", "id", "source", "type"];
+    if data.get("required").is_some() {
+        required.push("data");
+    }
     let schema = json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": META_SCHEMA,
         "title": name,
         "description": format!("A CloudEvent on {topic}."),
         "type": "object",
-        "required": ["specversion", "id", "source", "type"],
+        "required": required,
         "properties": {
             "specversion": { "const": "1.0" },
             "id": text,

@@ -365,7 +365,7 @@ impl Laws {
         end: LegEnd,
         mark: Mark,
     ) {
-        let suspects = mark == Mark::Suspect;
+        let suspects = matches!(mark, Mark::Suspect | Mark::Dropped);
         let copy = user.message(place).is_none();
         let Some(past) = self.past.get_mut(&place).filter(|_| !copy) else { return };
         let again = past.again.contains(&(number, device));
@@ -617,7 +617,7 @@ fn ladder_resets(step: &Step<'_>) {
     }
     let moved = step.has(|event| match event {
         Event::ContactBound { at, .. } | Event::SmsNews { at } => *at >= armed_at,
-        Event::LegEnded { d, mark: Mark::Suspect, at, .. } => {
+        Event::LegEnded { d, mark: Mark::Suspect | Mark::Dropped, at, .. } => {
             let device = step.before.device(DeviceId::of(d));
             let contact = device.and_then(|device| device.contact.as_ref());
             *at >= armed_at && contact.is_some_and(|contact| !contact.suspect)

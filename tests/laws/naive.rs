@@ -147,11 +147,16 @@ impl<'a> Naive<'a> {
             m.legs.iter().any(|mate| mate.attempt == leg.attempt && mate.end.is_none())
         });
         let awaits = leg.is_some_and(|leg| leg.end == Some(LegEnd::Accepted));
+        // nor while the attempt that it answered is open.
+        let open = leg.is_some_and(|leg| {
+            m.legs.iter().any(|other| other.attempt == leg.attempt && other.end.is_none())
+        });
         let tries = m.ip_tries.iter().find(|(d, _)| *d == device.id).map_or(0, |(_, n)| *n);
         self.suitable(device, contact, m)
             && !contact.suspect
             && !runs
             && !(awaits && m.awaiting.is_some())
+            && !open
             && tries < self.policy.ip_attempts_per_episode
     }
 

@@ -158,7 +158,11 @@ impl Step<'_> {
         // DND is looked at before 4b, unless the operator wants the printed order.
         let dnd_counts = !only || self.policy.dnd_blocks_interwork || imdn;
         if undisturbed && dnd_counts && !ruled.holds.iter().any(|hold| hold.by == HoldBy::Dnd) {
-            let until = prefs.dnd_until.filter(|until| *until < Timestamp::MAX);
+            let until = if prefs.undisturbed(self.now) {
+                prefs.dnd_until.filter(|until| *until < Timestamp::MAX)
+            } else {
+                has(Action::AllowDoNotDisturb).and_then(|rule| rule.valid_until)
+            };
             ruled.holds.push(Hold { by: HoldBy::Dnd, until });
         }
         if only {

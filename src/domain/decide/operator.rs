@@ -7,7 +7,6 @@ use super::{Ignored, NotNow, Step, key};
 use crate::domain::event::{Access, BlockKind, Ending, Event, Hold, HoldBy, MessageRef, Rung};
 use crate::domain::input::{IdentityChanged, IdentityReason, MessageByHand, UserByHand, What};
 use crate::domain::policy::ImsiChange;
-use crate::domain::user::Deferred;
 
 impl Step<'_> {
     /// The messages a hand is on: those of an id (P-19), or all of the user's.
@@ -29,7 +28,7 @@ impl Step<'_> {
     /// T-27 cancel: over as soon as nothing of it runs.
     pub(super) fn message_cancelled(&mut self, hand: &MessageByHand<'_>) -> Result<(), Ignored> {
         let places = self.under_hand(hand)?;
-        for m in self.named_or_all(hand, &places) {
+        for m in self.marked(hand, &places) {
             self.emit(Event::EndingStarted { m, why: Ending::Cancelled });
         }
         self.end_those_over(&places);
@@ -42,24 +41,24 @@ impl Step<'_> {
         hand: &MessageByHand<'_>,
     ) -> Result<(), Ignored> {
         let places = self.under_hand(hand)?;
-        for m in self.named_or_all(hand, &places) {
+        for m in self.marked(hand, &places) {
             self.emit(Event::LifeCut { m, expires: self.now });
         }
         self.end_those_over(&places);
         Ok(())
     }
 
-    /// What an event about them names: each one, or all at once where the hand is on all.
-    fn named_or_all(&self, hand: &MessageByHand<'_>, places: &[u32]) -> Vec<Option<MessageRef>> {
-        match hand.message_id {
-            None => vec![None],
+    /// The events that a hand needs: one a message, or one for all.
+    fn marked(&self, hand: &MessageByHand<'_>, places: &[u32]) -> Vec<Option<MessageRef>> {
+        match &hand.message_id {
             Some(_) => {
-                places.iter().map(|place| self.user.message(*place).map(Deferred::m)).collect()
+                places.iter().filter_map(|p| self.user.message(*p)).map(|m| Some(m.m())).collect()
             }
+            None => vec![None],
         }
     }
 
-    /// Ends as many as fit into a step; the next look ends the rest.
+    /// As many messages end here as fit; the next look ends the rest.
     fn end_those_over(&mut self, places: &[u32]) {
         for place in places {
             if self.events.len() > super::ENOUGH_EVENTS {

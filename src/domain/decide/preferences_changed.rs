@@ -7,6 +7,7 @@ use super::{Ignored, Step};
 use crate::domain::event::{Event, Hold, HoldBy, MessageRef};
 use crate::domain::input::{Action, Change, PreferencesChanged};
 use crate::domain::time::Timestamp;
+use crate::domain::user::StoredRule;
 
 impl Step<'_> {
     /// T-20, T-21.
@@ -18,10 +19,13 @@ impl Step<'_> {
         if change.version.zip(known).is_some_and(|(version, known)| version <= known) {
             return Err(Ignored::NotNewer);
         }
+        let dnd_by_rule = self.user.prefs.iter().flat_map(|prefs| &prefs.rules).any(|rule| {
+            rule.profiles.is_empty() && rule.actions.contains(&Action::AllowDoNotDisturb)
+        });
         self.emit(Event::Preferred { change: Some(Box::new(change.clone())) });
         self.hold_by_dnd(change);
-        if !matches!(change.rules, Change::Keep) {
-            self.hold_by_rules();
+        if dnd_by_rule || !matches!(change.rules, Change::Keep) {
+            self.hold_by_rules(dnd_by_rule);
         }
         Ok(())
     }
@@ -45,18 +49,31 @@ impl Step<'_> {
     }
 
     /// Each waiting message against the rules of now: allow-defer holds, and what no longer matches
-    /// lets go. Those that a front held by a rule we do not know keep to it until rules are told.
-    fn hold_by_rules(&mut self) {
+    /// lets go. Those that a front held by a rule we do not know keep to it until rules are told; so do
+    /// those that it held for DND, unless a rule of ours did (`dnd_by_rule`).
+    fn hold_by_rules(&mut self, dnd_by_rule: bool) {
         let view = self.view();
+        let undisturbed = self.dnd_on();
+        let hold_of = |rule: &StoredRule| {
+            let by = if rule.actions.contains(&Action::AllowDefer) {
+                HoldBy::Rule(rule.name.clone())
+            } else if rule.actions.contains(&Action::AllowDoNotDisturb) && !undisturbed {
+                HoldBy::Dnd
+            } else {
+                return None;
+            };
+            Some(Hold { by, until: rule.valid_until })
+        };
+        let may_end = |by: &HoldBy| match by {
+            HoldBy::Rule(_) => true,
+            HoldBy::Dnd => dnd_by_rule && !undisturbed,
+            HoldBy::Operator => false,
+        };
         let mut over: Vec<(HoldBy, Vec<MessageRef>)> = Vec::new();
         let mut new: Vec<(Hold, Vec<MessageRef>)> = Vec::new();
         for m in &self.user.messages {
-            let wanted: Vec<Hold> = view
-                .matching(&m.content)
-                .filter(|rule| rule.actions.contains(&Action::AllowDefer))
-                .map(|rule| Hold { by: HoldBy::Rule(rule.name.clone()), until: rule.valid_until })
-                .collect();
-            for hold in m.holds.iter().filter(|hold| matches!(hold.by, HoldBy::Rule(_))) {
+            let wanted: Vec<Hold> = view.matching(&m.content).filter_map(hold_of).collect();
+            for hold in m.holds.iter().filter(|hold| may_end(&hold.by)) {
                 if !wanted.iter().any(|wanted| wanted.by == hold.by) {
                     group(&mut over, hold.by.clone(), m.m());
                 }

@@ -144,7 +144,7 @@ impl Step<'_> {
 
     /// SMS may work again (1.7).
     pub(super) fn news(&mut self) {
-        let at = self.observed();
+        let at = self.told.clamped(self.policy);
         self.moved(at);
         self.emit(Event::SmsNews { at });
     }

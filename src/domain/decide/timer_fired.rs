@@ -16,7 +16,9 @@ impl Step<'_> {
         let until = self.now;
         let mut reached = self.user.looked;
         if self.user.wake_at(self.policy).is_none_or(|wake_at| wake_at > until) {
-            // Nothing ends; a changed policy may let something start all the same.
+            // Nothing ends; a changed policy may let something start all the same. What has been passed
+            // stays so, however early this alarm rings (TM-1).
+            self.now = until.max(self.user.looked);
             return Ok(());
         }
         loop {
@@ -26,7 +28,10 @@ impl Step<'_> {
             if self.events.len() > ENOUGH_EVENTS {
                 // What is left stays due, so the next alarm comes at once.
                 self.cut_short = true;
-                self.emit(Event::Looked { until: reached, at: None });
+                self.emit(Event::Looked {
+                    until: reached,
+                    at: (self.at > reached).then_some(self.at),
+                });
                 return Ok(());
             }
             self.now = at.max(self.user.looked).min(until);

@@ -50,6 +50,8 @@ pub enum HoldBy {
 
 /// One reason to keep a message back, and until when.
 ///
+/// No field is left out when it is written: the packed state reads them by position.
+///
 /// Written as an array of its fields, in this order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "(HoldBy, Option<Timestamp>)", into = "(HoldBy, Option<Timestamp>)")]

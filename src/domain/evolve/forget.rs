@@ -6,7 +6,7 @@ use super::super::event::LegEnd;
 use super::super::failure::Class;
 use super::super::policy::Policy;
 use super::super::time::Timestamp;
-use super::super::user::{Ladder, Remembered, User};
+use super::super::user::{Device, Ladder, Remembered, User};
 use super::{HOUR, KNOWN_FOR};
 
 /// Ended messages remembered of one user (T-24).
@@ -89,7 +89,18 @@ impl User {
     /// Whether nothing is left that a decision could rest on: the user may be dropped (T-22, L-11).
     #[must_use]
     pub fn is_forgettable(&self, now: Timestamp, policy: &Policy) -> bool {
-        if !self.messages.is_empty() || !self.owed.is_empty() || self.hold.is_some() {
+        // Most users are not, and these say so without a copy.
+        let bound = |device: &Device| {
+            device.contact.as_ref().is_some_and(|contact| now < contact.expires_at)
+        };
+        if !self.messages.is_empty()
+            || !self.owed.is_empty()
+            || self.hold.is_some()
+            || self.prefs.is_some()
+            || self.slots.iter().flatten().any(|slot| now < slot.since + policy.attach_stale)
+            || self.devices.iter().any(bound)
+            || self.remembered.last().is_some_and(|ended| now < ended.at + policy.terminal_keep)
+        {
             return false;
         }
         self.forget(now, policy).is_blank()

@@ -1,6 +1,6 @@
 //! GSUP, what Osmocom's VLR and SGSN say to its HLR.
 //!
-//! Source: OsmoHLR user manual, "Generic Subscriber Update Protocol"; `rules.md` 6.3 to 6.5.
+//! Source: OsmoHLR user manual, "Generic Subscriber Update Protocol"; `rules.md` 6.1 and 6.5.
 
 use crate::domain::address::{Address, Imsi, Msisdn};
 

@@ -11,15 +11,15 @@ use deferd::log::memory::MemoryLog;
 use sha2::{Digest, Sha256};
 
 /// 2026-11-21T08:00:00Z.
-pub const START: Timestamp = Timestamp::from_millis(1_795_248_000_000);
+pub(crate) const START: Timestamp = Timestamp::from_millis(1_795_248_000_000);
 
 /// SplitMix64: a seed gives a stream, here and everywhere.
 #[derive(Clone, Debug)]
-pub struct Random(pub u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -28,14 +28,14 @@ impl Random {
     }
 
     /// One of `n`.
-    pub fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.next() % n.max(1)
     }
 }
 
 /// A clock that a bench sets.
 #[derive(Clone, Debug, Default)]
-pub struct BenchClock(pub std::rc::Rc<std::cell::Cell<Timestamp>>);
+pub(crate) struct BenchClock(pub(crate) std::rc::Rc<std::cell::Cell<Timestamp>>);
 
 impl Clock for BenchClock {
     fn now(&self) -> Timestamp {
@@ -45,19 +45,19 @@ impl Clock for BenchClock {
 
 /// The inputs, in order, with the time each was logged.
 #[derive(Debug)]
-pub struct Stream {
+pub(crate) struct Stream {
     /// The inputs.
-    pub inputs: Vec<Received>,
+    pub(crate) inputs: Vec<Received>,
     /// SHA-256 over all of them: two runs with the same one measured the same.
-    pub digest: String,
+    pub(crate) digest: String,
     /// Bytes of all inputs.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 /// `count` inputs over `users` users: 30 % submitted (150 B), 30 % IMS, 20 % CS, PS and ready, 15 %
 /// outcomes of attempts that this very stream caused, 5 % duplicates. One a millisecond; every other
 /// reachability fact is about somebody for whom something waits.
-pub fn stream(count: usize, users: u64, seed: u64) -> Stream {
+pub(crate) fn stream(count: usize, users: u64, seed: u64) -> Stream {
     let mut random = Random(seed);
     let clock = BenchClock::default();
     let settings = Settings::default();
@@ -132,11 +132,9 @@ pub fn stream(count: usize, users: u64, seed: u64) -> Stream {
             if output.topic == "cpm.deliveries" {
                 let event: serde_json::Value =
                     serde_json::from_slice(&output.bytes).expect("our own JSON");
-                let (id, user) = (&event["id"], &event["subject"]);
-                attempts.push_back((
-                    id.as_str().unwrap_or_default().to_owned(),
-                    user.as_str().unwrap_or_default().to_owned(),
-                ));
+                let text =
+                    |name| event.get(name).and_then(|text| text.as_str()).unwrap_or_default();
+                attempts.push_back((text("id").to_owned(), text("subject").to_owned()));
             }
         }
     }
