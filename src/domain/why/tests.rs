@@ -201,7 +201,7 @@ fn a_user_without_a_number_has_no_sms() {
     let mut user = User::new(Address::parse("sip:a@example.com", &Home::default()).unwrap());
     user.evolve(&message(0, "m1"));
     let policy = Policy::default();
-    let view = View { user: &user, policy: &policy, now: s(10), fresh: None };
+    let view = View { user: &user, policy: &policy, now: s(10), at: s(10), fresh: None };
     let why = why(&view, 0).unwrap();
 
     assert!(why.obstacles.contains(&Obstacle::NoNumber));
@@ -240,7 +240,7 @@ fn a_life_that_is_over_is_said() {
 fn nobody_is_asked_about() {
     let user = User::new(Address::parse("tel:+15145550100", &Home::default()).unwrap());
     let policy = Policy::default();
-    let view = View { user: &user, policy: &policy, now: s(10), fresh: None };
+    let view = View { user: &user, policy: &policy, now: s(10), at: s(10), fresh: None };
 
     assert_eq!(why(&view, 0), None);
 }
@@ -371,7 +371,7 @@ fn asked_by(policy: &Policy, place: u32, events: &[Event], now: i64) -> Why {
     for event in events {
         user.evolve(event);
     }
-    let view = View { user: &user, policy, now: s(now), fresh: None };
+    let view = View { user: &user, policy, now: s(now), at: s(now), fresh: None };
     why(&view, place).unwrap()
 }
 
