@@ -132,11 +132,9 @@ pub(crate) fn stream(count: usize, users: u64, seed: u64) -> Stream {
             if output.topic == "cpm.deliveries" {
                 let event: serde_json::Value =
                     serde_json::from_slice(&output.bytes).expect("our own JSON");
-                let (id, user) = (&event["id"], &event["subject"]);
-                attempts.push_back((
-                    id.as_str().unwrap_or_default().to_owned(),
-                    user.as_str().unwrap_or_default().to_owned(),
-                ));
+                let text =
+                    |name| event.get(name).and_then(|text| text.as_str()).unwrap_or_default();
+                attempts.push_back((text("id").to_owned(), text("subject").to_owned()));
             }
         }
     }

@@ -61,6 +61,10 @@ pub enum Command {
     Man(Man),
     /// Watch it work: short stories in virtual time, told in plain words
     Demo(Demo),
+    /// Read a journal: what happened, what was decided, what was known when; it never acts
+    Replay(Replay),
+    /// Why a message still waits, and what would release it; or how it ended
+    Why(Why),
 }
 
 /// `deferd simulate`.
@@ -138,3 +142,120 @@ Examples:
   deferd demo --list
   deferd demo airplane 4 W-8
   deferd demo --all --journal /tmp/all.jsonl";
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    #[default]
+    Table,
+    /// One JSON value
+    Json,
+    /// One JSON object a line
+    Jsonl,
+}
+
+/// `deferd replay`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = REPLAY_HELP)]
+pub struct Replay {
+    /// A journal, one record a line, as `simulate --journal` and `replay --export` write it; `-` reads
+    /// standard input
+    #[arg(value_name = "FILE.jsonl")]
+    pub file: PathBuf,
+
+    /// Only this user, in any form: tel:+15145550100, +1 514 555 0100, sip:alice@example.com
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
+
+    /// Only this message, and what was known of its user while it waited
+    #[arg(long, value_name = "ID")]
+    pub message: Option<String>,
+
+    /// From here: a time (RFC 3339) or a seq
+    #[arg(long, value_name = "TIME|SEQ", conflicts_with_all = ["at", "diff", "verify"])]
+    pub from: Option<String>,
+
+    /// Up to and including here: a time or a seq
+    #[arg(long, value_name = "TIME|SEQ", conflicts_with_all = ["at", "diff"])]
+    pub until: Option<String>,
+
+    /// What was known then, how old it was, and what was due when: after this seq, or at this time
+    #[arg(long, value_name = "TIME|SEQ", conflicts_with_all = ["diff", "verify", "export"])]
+    pub at: Option<String>,
+
+    /// What changed between two points, each a time or a seq
+    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["verify", "export"])]
+    pub diff: Option<Vec<String>>,
+
+    /// Decide every recorded input again and compare; exit code 1 where anything differs
+    #[arg(long, conflicts_with = "export")]
+    pub verify: bool,
+
+    /// With --verify: records of other rules and a file that ends inside a record count as differences
+    #[arg(long, requires = "verify")]
+    pub strict: bool,
+
+    /// Write the records of a user or a message, or of a span, to a file that replay reads again
+    #[arg(long, value_name = "OUT.jsonl")]
+    pub export: Option<PathBuf>,
+
+    /// How the answer is written
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+
+    /// Show and export the content of messages too; without this only its size
+    #[arg(long)]
+    pub with_content: bool,
+}
+
+const REPLAY_HELP: &str = "\
+A journal says what happened, and what followed. Without --user and --message this shows what is in it.
+Outputs that stand between its records, as `simulate --journal` prints them, are passed over.
+
+Exit codes: 0 done; 1 --verify found a difference; 2 the file cannot be read, or a wrong option.
+
+Examples:
+  deferd simulate events.jsonl --journal > run.jsonl
+  deferd replay run.jsonl
+  deferd replay run.jsonl --user +15145550100
+  deferd replay run.jsonl --message m1 --output jsonl
+  deferd replay run.jsonl --user +15145550100 --at 2026-11-21T08:10:05Z
+  deferd replay run.jsonl --user +15145550100 --diff 3 5
+  deferd replay run.jsonl --verify
+  deferd replay run.jsonl --user +15145550100 --export one-user.jsonl";
+
+/// `deferd why`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = WHY_HELP)]
+pub struct Why {
+    /// The message, by the id its sender gave it
+    #[arg(value_name = "MESSAGE")]
+    pub message: String,
+
+    /// Its user, where several have a message of this id
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
+
+    /// The journal to read; `-` reads standard input, and needs --user
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub journal: PathBuf,
+
+    /// As things stood then: after this seq, or at this time; absent: at the journal's end
+    #[arg(long, value_name = "TIME|SEQ")]
+    pub at: Option<String>,
+
+    /// How the answer is written
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+const WHY_HELP: &str = "\
+Says where the message stands, since when and because of what, what stands in its way, and what would
+release it, each with the rule it comes from. Of a message that ended: how, when, and by which step.
+
+Exit codes: 0 answered; 1 the journal knows no such message; 2 it could not be answered.
+
+Examples:
+  deferd why m1 --journal run.jsonl
+  deferd why m1 --journal run.jsonl --user +15145550100 --at 2026-11-21T08:10:05Z
+  deferd why m1 --journal run.jsonl --output json";

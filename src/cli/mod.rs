@@ -7,10 +7,13 @@ pub mod config;
 mod configuration;
 mod demo;
 mod ingest;
+mod journal_file;
 mod lines;
 mod progress;
+mod replay;
 mod simulate;
 pub mod simulation;
+mod why;
 
 use std::io::Write;
 
@@ -56,6 +59,8 @@ pub fn run(
         Command::Completions(args) => about::completions(args, out),
         Command::Man(args) => about::man(args, out),
         Command::Demo(args) => demo::demo(args, &config?, out),
+        Command::Replay(args) => replay::replay(args, &config?, out),
+        Command::Why(args) => why::why(args, &config?, out),
     }
 }
 

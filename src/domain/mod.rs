@@ -17,6 +17,8 @@ pub mod open;
 pub mod policy;
 pub mod reachability;
 pub mod sms;
+pub mod standing;
 pub mod time;
 pub mod user;
+pub mod why;
 mod words;

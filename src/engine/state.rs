@@ -219,7 +219,12 @@ impl State {
     }
 }
 
-fn policy_of(record: &Record<'_>) -> Result<Option<Policy>, BrokenJournal> {
+/// The policy that a record changes to, if it is one that does.
+///
+/// # Errors
+///
+/// [`BrokenJournal::Policy`]: it cannot be read.
+pub fn policy_of(record: &Record<'_>) -> Result<Option<Policy>, BrokenJournal> {
     let Some(raw) = record.input.filter(|_| record.user.is_none()) else { return Ok(None) };
     #[derive(Deserialize)]
     struct Changed {

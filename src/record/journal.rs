@@ -93,12 +93,21 @@ impl<'a> Record<'a> {
     ///
     /// [`BadRecord`]: the line is not what we wrote.
     pub fn read(line: &'a [u8]) -> Result<Self, BadRecord> {
+        Self::read_by(line, &Reader::default())
+    }
+
+    /// The same, where inputs may hold numbers that only `reader` can complete.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn read_by(line: &'a [u8], reader: &Reader) -> Result<Self, BadRecord> {
         let text = std::str::from_utf8(line).map_err(|e| BadRecord::Malformed(e.to_string()))?;
         let mut record: Self =
             serde_json::from_str(text).map_err(|e| BadRecord::Malformed(e.to_string()))?;
         if record.events.iter().any(leans_on_input) {
             let raw = record.input.ok_or(BadRecord::NoInput)?;
-            let read = Reader::default().reread(raw, record.logged()).map_err(BadRecord::Input)?;
+            let read = reader.reread(raw, record.logged()).map_err(BadRecord::Input)?;
             put_back(&mut record.events, &read.input.fact)?;
         }
         Ok(record)

@@ -146,6 +146,8 @@ impl Step<'_> {
 
     /// past its life, or told to end, a message gets no other attempt, so this one was its last.
     pub(super) fn end_if_over(&mut self, place: u32, class: Option<Class>, at: Timestamp) {
+        // T-17: a report's time may lie ahead (TM-2), and what ends by it does not end before its time.
+        let at = at.min(self.now);
         let Some(m) = self.user.message(place) else { return };
         if self.view().is_under_way(m) {
             return;

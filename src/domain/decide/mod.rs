@@ -4,6 +4,7 @@
 //! 2), then IP (3), then SMS (4), then the ladder (5), each on the state that the events before it
 //! leave. One file an input; what may *start* because of it stands here, once for all inputs.
 
+mod armed;
 mod delivery_outcome;
 mod ended;
 #[cfg(test)]
@@ -20,6 +21,8 @@ mod timer_fired;
 mod wake;
 
 use std::sync::Arc;
+
+pub use armed::{Armed, Timer};
 
 use super::command::Command;
 use super::event::{Access, Event, MessageRef, Rung, Trigger};

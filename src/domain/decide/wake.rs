@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::armed::{Armed, Timer};
 use crate::domain::event::{BlockKind, LegEnd};
 use crate::domain::input::What;
 use crate::domain::open::View;
@@ -47,27 +48,9 @@ impl User {
     /// An alarm says only "look": one that rings early, late or twice does no harm.
     #[must_use]
     pub fn wake_at(&self, policy: &Policy) -> Option<Timestamp> {
-        let view = View { user: self, policy, at: self.looked_at, now: self.looked, fresh: None };
-        let live = self.messages.iter().any(Deferred::is_live);
-        let to_end = view.all_due().into_iter().filter_map(|(at, due)| {
-            let armed = match due {
-                Due::Contact(_) => live || !self.owed.is_empty(),
-                Due::Block => live,
-                Due::Attempt(..)
-                | Due::CopyLeg(..)
-                | Due::Imdn(_)
-                | Due::Sms
-                | Due::Handed(_)
-                | Due::Held(_)
-                | Due::Message(_)
-                | Due::Copy(_) => true,
-            };
-            armed.then_some(at)
-        });
-        to_end
-            .chain(view.ip_wait())
-            .chain(self.ladder.next_at)
-            .chain(view.passing(live).into_iter().filter(|at| *at > self.looked))
+        View { user: self, policy, at: self.looked_at, now: self.looked, fresh: None }
+            .armed()
+            .map(|due| due.at)
             .min()
     }
 }
@@ -79,15 +62,16 @@ impl View<'_> {
     }
 
     /// The deadlines whose passing opens something and ends nothing.
-    fn passing(&self, live: bool) -> Vec<Timestamp> {
+    pub(super) fn passing(&self, live: bool) -> Vec<Armed> {
         let user = self.user;
         let mut at = Vec::new();
         // The end of DND lets copies go; the end of a rule, the clients that it excludes (8a).
         if let Some(prefs) = &user.prefs {
             let owed = !user.owed.is_empty();
-            at.extend(prefs.dnd_until.filter(|until| owed && *until < Timestamp::MAX));
+            let dnd = prefs.dnd_until.filter(|until| owed && *until < Timestamp::MAX);
             let excluding = prefs.rules.iter().filter(|rule| live && !rule.profiles.is_empty());
-            at.extend(excluding.flat_map(|rule| [rule.valid_from, rule.valid_until]).flatten());
+            let ends = excluding.flat_map(|rule| [rule.valid_from, rule.valid_until]).flatten();
+            at.extend(dnd.into_iter().chain(ends).map(|end| Armed::new(Timer::Rule, end)));
         }
         // T_settle
         for (device, contact) in self.contacts().filter(|(_, c)| c.settled_at > user.looked) {
@@ -96,7 +80,8 @@ impl View<'_> {
                     || user.owed.iter().any(|owed| {
                         owed.to.iter().any(|to| to.device == device.id && to.leg.is_none())
                     });
-            at.extend(waits.then_some(contact.settled_at));
+            let due = Armed::of_device(Timer::Settle, contact.settled_at, device.id);
+            at.extend(waits.then_some(due));
         }
         // T_hold
         if let (Some(until), Some(slot)) = (self.hold_until(), &user.sms_slot) {
@@ -106,29 +91,38 @@ impl View<'_> {
                     && self.ip_may(m)
                     && self.contacts().any(|(device, contact)| self.way(device, contact, m))
             });
-            at.extend(behind.then_some(until));
+            at.extend(behind.then_some(Armed::new(Timer::Hold, until)));
         }
         // T_backoff
         for m in &user.messages {
-            at.extend(m.backoff.map(|(_, until)| until));
-            at.extend(m.ucn.backoff);
+            let until = m.backoff.map(|(_, until)| until);
+            let ends = until.into_iter().chain(m.ucn.backoff);
+            at.extend(ends.map(|until| Armed::of_message(Timer::Backoff, until, m.place)));
         }
-        at.extend(user.owed.iter().flat_map(|owed| &owed.to).filter_map(|to| to.backoff));
+        for owed in &user.owed {
+            let ends = owed.to.iter().filter_map(|to| Some((to.device, to.backoff?)));
+            at.extend(ends.map(|(device, until)| Armed {
+                message: Some(owed.place),
+                ..Armed::of_device(Timer::Backoff, until, device)
+            }));
+        }
         // T_ucn_rate
         if user.messages.iter().any(|m| m.is_live() && self.sms_what(m) == Some(What::Ucn)) {
-            at.extend(self.ucn_rate_until());
+            at.extend(self.ucn_rate_until().map(|until| Armed::new(Timer::UcnRate, until)));
         }
         // T_attach_stale
         if live {
             for name in SlotName::ALL {
                 let slot = user.slot(name);
                 let attached = slot.state == SlotState::Attached;
-                at.extend(attached.then_some(slot.since + self.policy.attach_stale));
+                let stale = slot.since + self.policy.attach_stale;
+                at.extend(attached.then_some(Armed::new(Timer::AttachStale, stale)));
             }
             if let Some(block) = user.sms_block
                 && block.kind == BlockKind::Absent
             {
-                at.push(block.time + self.policy.attach_stale);
+                let over = block.time + self.policy.attach_stale;
+                at.push(Armed::new(Timer::AttachStale, over));
             }
         }
         at

@@ -1,0 +1,192 @@
+//! `deferd replay`: a journal in one direction, never acting.
+
+mod diff;
+mod export;
+pub(super) mod facts;
+pub(super) mod follow;
+mod input_words;
+pub(super) mod paint;
+mod picture;
+mod point;
+mod rows;
+pub(super) mod summary;
+pub(super) mod timeline;
+mod verify;
+
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+
+pub(super) use self::point::Point;
+use super::args::{self, Output};
+use super::config::Loaded;
+use super::journal_file::JournalFile;
+use super::{Answer, settings};
+use crate::domain::address::Address;
+use crate::domain::event::Event;
+use crate::record::input::Reader;
+
+/// Runs it.
+///
+/// # Errors
+///
+/// The file cannot be read or is no journal, an option is wrong, or standard output cannot be written.
+pub(super) fn replay(
+    args: &args::Replay,
+    config: &Loaded,
+    out: &mut dyn Write,
+) -> anyhow::Result<Answer> {
+    let reader = settings(config)?.reader;
+    let user = args.user.as_deref().map(|user| address(user, &reader)).transpose()?;
+    let span = Span { from: point(args.from.as_ref())?, until: point(args.until.as_ref())? };
+    if args.verify {
+        if user.is_some() || args.message.is_some() {
+            bail!("--verify decides the whole file again: leave --user and --message out");
+        }
+        return verify::verify(args, &span, &reader, out);
+    }
+    let user = match (&args.message, user) {
+        (Some(message), None) => {
+            let found = find(&args.file, message, &reader)?;
+            match found.as_slice() {
+                [] => {
+                    super::warn(&unknown(message, &args.file));
+                    return Ok(Answer::No);
+                }
+                [(first, _), more @ ..] if more.iter().all(|(user, _)| user == first) => {
+                    Some(first.parse_as(&reader)?)
+                }
+                several => bail!(ambiguous(message, several)),
+            }
+        }
+        (_, user) => user,
+    };
+    if let Some(to) = &args.export {
+        return export::export(args, &span, user.as_ref(), to, &reader);
+    }
+    if let Some(at) = point(args.at.as_ref())? {
+        return picture::at(args, user.as_ref(), at, &reader, out);
+    }
+    if let Some(points) = &args.diff {
+        let (a, b) = (point(points.first())?, point(points.get(1))?);
+        let (Some(a), Some(b)) = (a, b) else { bail!("--diff takes two points") };
+        return diff::diff(args, user.as_ref(), [a, b], &reader, out);
+    }
+    match user {
+        Some(user) => timeline::timeline(args, &span, &user, &reader, out),
+        None if args.output == Output::Jsonl => timeline::everything(args, &span, &reader, out),
+        None => summary::summary(args, &span, &reader, out),
+    }
+}
+
+/// What part of a journal is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Span {
+    from: Option<Point>,
+    until: Option<Point>,
+}
+
+impl Span {
+    fn is_before(&self, seq: u64, at: crate::domain::time::Timestamp) -> bool {
+        self.from.is_some_and(|from| from.is_after(seq, at))
+    }
+
+    fn is_over(&self, seq: u64, at: crate::domain::time::Timestamp) -> bool {
+        self.until.is_some_and(|until| until.is_before(seq, at))
+    }
+}
+
+fn point(text: Option<&String>) -> anyhow::Result<Option<Point>> {
+    text.map(|text| text.parse()).transpose()
+}
+
+/// A user as typed.
+pub(super) fn address(text: &str, reader: &Reader) -> anyhow::Result<Address> {
+    Address::parse(text, &reader.home).with_context(|| format!("--user `{text}`"))
+}
+
+/// A user as a journal names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct UserName(pub(super) String);
+
+impl UserName {
+    pub(super) fn parse_as(&self, reader: &Reader) -> anyhow::Result<Address> {
+        Address::parse(&self.0, &reader.home).with_context(|| format!("user `{}`", self.0))
+    }
+}
+
+/// Whose the messages of this id are, and who sent them, in order.
+///
+/// A first pass of two: most lines are looked at for the id alone.
+pub(super) fn find(
+    path: &Path,
+    message: &str,
+    reader: &Reader,
+) -> anyhow::Result<Vec<(UserName, String)>> {
+    if path.as_os_str() == "-" {
+        bail!("standard input is read once: say whose message it is with --user");
+    }
+    let quoted = serde_json::to_string(message)?;
+    let finder = quoted.as_bytes();
+    let mut found = Vec::new();
+    JournalFile::open(path, reader)?.read(|entry| {
+        if entry.user.is_none() || !contains(entry.bytes, finder) {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let record = entry.record()?;
+        let user = UserName(record.user.as_deref().unwrap_or_default().to_owned());
+        for event in &record.events {
+            let from = if let Event::Deferred { m, content: Some(content), .. } = event
+                && *m.1 == *message
+            {
+                content.from.to_string()
+            } else if let Event::Handled { id, from, .. } = event
+                && **id == *message
+            {
+                from.to_string()
+            } else {
+                continue;
+            };
+            let one = (user.clone(), from);
+            if !found.contains(&one) {
+                found.push(one);
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(found)
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    let Some(first) = part.get(1) else { return false };
+    // The quote is everywhere; what stands after it is not.
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|byte| byte == first) {
+        let (before, after) = rest.split_at(at);
+        let opens = bytes.len() - after.len() > 0 && before.last().is_none_or(|b| *b == b'"');
+        if opens && after.starts_with(part.get(1..).unwrap_or_default()) {
+            return true;
+        }
+        rest = after.get(1..).unwrap_or_default();
+    }
+    false
+}
+
+/// What to say of an id that nobody knows.
+pub(super) fn unknown(message: &str, path: &Path) -> String {
+    format!(
+        "no message `{message}` was accepted in {}; \
+         `deferd replay {}` shows what is in it",
+        path.display(),
+        path.display()
+    )
+}
+
+/// What to say of an id that several users have.
+pub(super) fn ambiguous(message: &str, found: &[(UserName, String)]) -> String {
+    let list: Vec<String> =
+        found.iter().map(|(user, from)| format!("  {} from {from}", user.0)).collect();
+    format!("several users have a message `{message}`; add --user:\n{}", list.join("\n"))
+}

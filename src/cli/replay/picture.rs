@@ -1,0 +1,142 @@
+//! `--at`: what was known at a point, how old it was, and what was due when.
+
+use std::io::Write;
+use std::ops::ControlFlow;
+
+use serde_json::{Map, Value, json};
+
+use super::follow::Followed;
+use super::paint::{BOLD, DIM, WAITS, beside, paint, span};
+use super::rows::{self, Cell, Row};
+use super::{Answer, Point};
+use crate::cli::args::{self, Output};
+use crate::cli::journal_file::{Entry, JournalFile};
+use crate::domain::address::Address;
+use crate::domain::time::Timestamp;
+use crate::engine::state::State;
+use crate::record::input::Reader;
+use crate::record::journal::Record;
+
+/// Shows it.
+pub(super) fn at(
+    args: &args::Replay,
+    user: Option<&Address>,
+    point: Point,
+    reader: &Reader,
+    out: &mut dyn Write,
+) -> anyhow::Result<Answer> {
+    let mut file = JournalFile::open(&args.file, reader)?;
+    let Some(user) = user else {
+        let mut state = State::default();
+        file.read(|entry| {
+            if point.is_before(entry.seq, entry.at) {
+                return Ok(ControlFlow::Break(()));
+            }
+            apply(&mut state, entry)?;
+            Ok(ControlFlow::Continue(()))
+        })?;
+        let now = point.instant(state.at);
+        let last = state.next_seq.checked_sub(1);
+        write(args.output, "all users", last, now, &rows::of_all(&state, now), out)?;
+        file.warn();
+        return Ok(Answer::Done);
+    };
+    let mut followed = Followed::new(user);
+    file.read(|entry| {
+        if point.is_before(entry.seq, entry.at) {
+            return Ok(ControlFlow::Break(()));
+        }
+        followed.pass(entry);
+        if followed.concerns(entry) {
+            followed.apply(&entry.record()?, drop)?;
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let (last, at) = followed.last.map_or((None, Timestamp::EPOCH), |(seq, at)| (Some(seq), at));
+    let now = point.instant(at);
+    let mut rows = rows::of_user(&followed, now);
+    if let Some(message) = &args.message {
+        rows.retain(|row| row.section != "messages" || row.name == *message);
+    }
+    rows.extend(rows::due(&followed));
+    write(args.output, &user.to_string(), last, now, &rows, out)?;
+    file.warn();
+    if followed.records == 0 {
+        crate::cli::warn(&format!("nothing is known of {user} at {point}"));
+    }
+    Ok(Answer::Done)
+}
+
+/// Moves a state by a record, whatever is missing before it: what is missing is warned of.
+pub(super) fn apply(state: &mut State, entry: &Entry<'_>) -> anyhow::Result<()> {
+    let record: Record<'_> = entry.record()?;
+    state.next_seq = record.seq;
+    state.epoch = state.epoch.min(record.epoch);
+    state.apply(&record)?;
+    Ok(())
+}
+
+fn write(
+    output: Output,
+    who: &str,
+    seq: Option<u64>,
+    now: Timestamp,
+    rows: &[Row],
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    if output == Output::Table {
+        return for_people(who, seq, now, rows, out);
+    }
+    let mut picture = Map::new();
+    picture.insert("of".into(), who.into());
+    picture.insert("at".into(), now.to_string().into());
+    picture.insert("seq".into(), json!(seq));
+    for row in rows {
+        let section = picture.entry(row.section).or_insert_with(|| Value::Array(Vec::new()));
+        if let Value::Array(list) = section {
+            list.push(row.json(now));
+        }
+    }
+    writeln!(out, "{}", Value::Object(picture))?;
+    out.flush()?;
+    Ok(())
+}
+
+fn for_people(
+    who: &str,
+    seq: Option<u64>,
+    now: Timestamp,
+    rows: &[Row],
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let after = seq.map_or_else(|| ", before any record".into(), |seq| format!(", after #{seq}"));
+    writeln!(out, "{} at {now}{after}", paint(BOLD, who))?;
+    let width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).min(44);
+    let mut section = "";
+    for row in rows {
+        if row.section != section {
+            section = row.section;
+            writeln!(out, "\n{}", paint(WAITS, section))?;
+        }
+        let mut words = row.words(now);
+        if section == "due"
+            && let Some((_, Cell::Time(at))) = row.cells.first()
+        {
+            let left = if *at > now {
+                format!("in {}", span(at.since(now)))
+            } else {
+                format!("due {} ago", span(now.since(*at)))
+            };
+            words = format!("{}  {}", beside(*at, now), paint(DIM, left));
+        }
+        let basis = row.basis.as_ref().map_or_else(String::new, |(of, basis)| {
+            let why =
+                basis.as_ref().map_or_else(String::new, |basis| format!(": {}", basis.words()));
+            let age = span(now.since(*of));
+            paint(DIM, format!("  since {}, {age} old{why}", beside(*of, now)))
+        });
+        writeln!(out, "  {:<width$}  {words}{basis}", row.name)?;
+    }
+    out.flush()?;
+    Ok(())
+}
