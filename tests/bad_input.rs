@@ -1,6 +1,15 @@
 //! Bad input: what a person typed is told clearly, what a stream brought becomes a dead letter with its
 //! reason and line, and the rest goes on. No input may panic.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test fails by panicking, and says so"
+)]
+
 mod samples;
 mod seeded;
 

@@ -2,6 +2,15 @@
 //!
 //! Source: `rules.md` R-28, TM-7, W-5, L-9 to L-13.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test fails by panicking, and says so"
+)]
+
 mod samples;
 mod seeded;
 

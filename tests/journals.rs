@@ -2,6 +2,15 @@
 //! state. The files under `tests/journals/` are never written anew: a difference means that a
 //! customer's journal would not read either.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test fails by panicking, and says so"
+)]
+
 mod samples;
 
 use std::collections::BTreeSet;

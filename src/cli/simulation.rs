@@ -246,3 +246,34 @@ impl Simulation {
 fn time_of(bytes: &[u8]) -> Option<Timestamp> {
     Envelope::read(bytes).ok()?.time
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// At one instant inputs go before alarms, also where several inputs share it.
+    #[test]
+    fn inputs_of_an_instant_go_before_its_alarms() {
+        let event = |id: u32, kind: &str, user: u32, second: u32, data: &str| {
+            format!(
+                r#"{{"specversion":"1.0","id":"{id}","source":"/t","type":"{kind}.v1","subject":"tel:+1514555010{user}","time":"2026-11-21T08:00:{second:02}Z","data":{data}}}"#
+            )
+        };
+        let message = r#"{"message_id":"m","from":"tel:+15145550109","kind":"pager","content_type":"text/plain","body":"x"}"#;
+        let lines = [
+            event(1, "cpm.message.submitted", 0, 0, message),
+            event(2, "cpm.cs.attached", 0, 0, "{}"),
+            event(3, "cpm.cs.attached", 1, 30, "{}"),
+            event(4, "cpm.user.held", 0, 30, r#"{"operator":"a","reason":"b"}"#),
+        ];
+        let mut simulation = Simulation::new(Settings::default(), Outcomes::None).unwrap();
+        let mut asked = 0;
+        for (number, line) in (1..).zip(&lines) {
+            asked += simulation.take("f", number, line.as_bytes()).unwrap().outputs.len();
+        }
+        let until = simulation.now() + Duration::from_secs(60);
+        asked += simulation.finish(Some(until)).unwrap().outputs.len();
+
+        assert_eq!(asked, 0, "the hold of 08:00:30 goes before the SMS that is due then");
+    }
+}

@@ -1,5 +1,13 @@
 //! Chance from a seed, and traces made of it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test fails by panicking, and says so"
+)]
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 use deferd::domain::time::Timestamp;
