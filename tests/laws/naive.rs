@@ -155,7 +155,7 @@ impl<'a> Naive<'a> {
         self.suitable(device, contact, m)
             && !contact.suspect
             && !runs
-            && !(awaits && m.awaiting.is_some())
+            && (!awaits || m.awaiting.is_none())
             && !open
             && tries < self.policy.ip_attempts_per_episode
     }

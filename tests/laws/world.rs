@@ -184,7 +184,7 @@ impl World {
         })
     }
 
-    fn look(&mut self, until: Timestamp) -> Input<'static> {
+    fn look(&self, until: Timestamp) -> Input<'static> {
         let told = Told { time: until, logged: self.at, source: 0, id: 0, order: None };
         Input { told, fact: Fact::TimerFired }
     }
@@ -634,7 +634,8 @@ impl World {
     fn any_report(&mut self) -> Fact<'static> {
         let known: Vec<Known> = self.attempts.clone();
         let known = self.random.maybe(90, &known);
-        let message_id = known.as_ref().map_or("m0".to_owned(), |known| known.message_id.clone());
+        let message_id =
+            known.as_ref().map_or_else(|| "m0".to_owned(), |known| known.message_id.clone());
         let mut report = SmsReport {
             message_id: Some(text(message_id)),
             from: known.as_ref().filter(|_| self.random.flip()).map(|known| text(&*known.from)),
