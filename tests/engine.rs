@@ -583,3 +583,28 @@ fn same(left: &Left, whole: &Left, when: &str) {
     assert_eq!(left.journal.len(), whole.journal.len(), "{when}: records");
     assert!(left.outputs == whole.outputs, "{when}: outputs");
 }
+
+/// The journal is whole in itself: numbers that only the config could complete are written out, so a
+/// reader without that config restores the same state (L-4).
+#[test]
+fn a_journal_needs_no_home_country() {
+    let home = deferd::domain::address::Home::new(Some("1"), &[]).expect("a country code");
+    let mut settings = Settings::default();
+    settings.reader.home = home;
+    let mut worker = Worker::open(MemoryLog::default(), SetClock::default(), settings, None)
+        .expect("a log in memory");
+    worker.log().push(Received {
+        position: Position { topic: "cpm.messages".into(), partition: 0, offset: 0 },
+        logged: Timestamp::EPOCH,
+        bytes: br#"{"specversion":"1.0","id":"1","source":"/as","type":"cpm.message.submitted.v1","subject":"5145550100","data":{"message_id":"m1","from":"(514) 555-0199","kind":"pager","content_type":"text/plain","body":"hi"}}"#
+            .as_slice()
+            .into(),
+    });
+    worker.step().expect("a log in memory");
+
+    let restored = restore(worker.log(), None).expect("its own journal");
+    let users: Vec<_> = restored.users.iter().map(|(_, user)| user).collect();
+    assert_eq!(users.len(), 1);
+    assert_eq!(users[0].address.to_string(), "tel:+15145550100");
+    assert_eq!(&*users[0].messages[0].content.from, "tel:+15145550199");
+}

@@ -295,7 +295,8 @@ impl Step<'_> {
                     self.overlay.remember(digest, at);
                 }
                 let line = one_line(&received.bytes);
-                let raw = serde_json::from_slice(&line).ok();
+                let line = std::str::from_utf8(&line).map(|line| reader.whole(line, &read));
+                let raw = line.as_deref().ok().and_then(|line| serde_json::from_str(line).ok());
                 self.record(Some(received), Some(&read.user.to_string()), raw, decided);
             }
         }

@@ -253,6 +253,35 @@ impl Reader {
         self.read_as(&envelope, kind, logged)
     }
 
+    /// An input as the journal keeps it: whole in itself, so that no later reader needs to know what this
+    /// one knows of home numbers. Addresses that only this reader could complete are written out.
+    #[must_use]
+    pub fn whole<'r>(&self, raw: &'r str, read: &Read<'_>) -> Cow<'r, str> {
+        let told = |address: &str| raw.contains(&format!("\"{address}\""));
+        let sender = sender_of(&read.input.fact);
+        let rules = matches!(read.input.fact, Fact::PreferencesChanged(_));
+        if self.home == Home::default()
+            || (told(&read.user.to_string()) && sender.is_none_or(told) && !rules)
+        {
+            return Cow::Borrowed(raw);
+        }
+        let Ok(mut event) = serde_json::from_str::<serde_json::Value>(raw) else {
+            return Cow::Borrowed(raw);
+        };
+        if let Some(subject) = event.get_mut("subject") {
+            *subject = read.user.to_string().into();
+        }
+        if let (Some(from), Some(sender)) = (event.pointer_mut("/data/from"), sender) {
+            *from = sender.into();
+        }
+        if let (Some(data), Fact::PreferencesChanged(change)) =
+            (event.get_mut("data"), &read.input.fact)
+        {
+            *data = serde_json::to_value(change).unwrap_or_default();
+        }
+        Cow::Owned(event.to_string())
+    }
+
     fn read_as<'a>(
         &self,
         envelope: &Envelope<'a>,
@@ -406,6 +435,37 @@ impl Reader {
         if let input::Change::Set(senders) = &mut change.blacklist {
             senders.iter_mut().for_each(canonical);
         }
+    }
+}
+
+/// The sender that a fact names.
+fn sender_of<'f>(fact: &'f Fact<'_>) -> Option<&'f str> {
+    match fact {
+        Fact::MessageSubmitted(message) => Some(&message.from),
+        Fact::MessageRevokeRequested(request) => Some(&request.from),
+        Fact::MessageHandled(handled) => handled.from.as_deref(),
+        Fact::MessageCancelled(hand)
+        | Fact::MessageRetryRequested(hand)
+        | Fact::MessageExpireRequested(hand) => hand.from.as_deref(),
+        Fact::SmsDelivered(report) | Fact::SmsDelayed(report) | Fact::SmsFailed(report) => {
+            report.from.as_deref()
+        }
+        Fact::ImdnReceived(imdn) => imdn.from.as_deref(),
+        Fact::StorageOutcome(outcome) => outcome.from.as_deref(),
+        Fact::UserHeld(_)
+        | Fact::UserReleased(_)
+        | Fact::PreferencesChanged(_)
+        | Fact::IdentityChanged(_)
+        | Fact::UserPurged(_)
+        | Fact::ImsRegistered(_)
+        | Fact::ImsDeregistered(_)
+        | Fact::CsAttached(_)
+        | Fact::CsDetached(_)
+        | Fact::PsAttached(_)
+        | Fact::PsDetached(_)
+        | Fact::SmsReady(_)
+        | Fact::DeliveryOutcome(_)
+        | Fact::TimerFired => None,
     }
 }
 
