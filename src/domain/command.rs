@@ -309,7 +309,6 @@ impl Command {
             | Event::Unparked { .. }
             | Event::SmsRefused { .. }
             | Event::NotInterworkable { .. }
-            | Event::UcnDropped { .. }
             | Event::StorageFailed { .. }
             | Event::CopiesOwed { .. }
             | Event::CopyClosed { .. }
@@ -380,7 +379,6 @@ pub fn about(event: &Event) -> Option<&MessageRef> {
         | Event::Unparked { m }
         | Event::SmsRefused { m }
         | Event::NotInterworkable { m, .. }
-        | Event::UcnDropped { m }
         | Event::Notified { m, .. }
         | Event::StorageRequested { m, .. }
         | Event::StorageFailed { m }

@@ -164,7 +164,6 @@ impl Event {
             Self::SmsRefused { m } => format!("sms closed to {m}"),
             Self::NotInterworkable { m, ucn: true } => format!("no sms can carry {m}, ucn due"),
             Self::NotInterworkable { m, ucn: false } => format!("no sms can carry {m}"),
-            Self::UcnDropped { m } => format!("ucn of {m} dropped"),
             Self::Notified { m, notice, reason, .. } => {
                 let reason = reason.as_ref().map_or_else(String::new, |why| format!(": {why}"));
                 format!("notified {m} {}{reason}", notice_word(*notice))

@@ -196,7 +196,6 @@ fn moved(event: &Event) -> Vec<Belief> {
         | Event::SmsEnded { .. }
         | Event::Unparked { .. }
         | Event::NotInterworkable { .. }
-        | Event::UcnDropped { .. }
         | Event::Notified { .. }
         | Event::StorageRequested { .. }
         | Event::StorageFailed { .. }

@@ -326,11 +326,6 @@ pub enum Event {
         /// Whether a notice can go for it.
         ucn: bool,
     },
-    /// Its notice will not go any more.
-    UcnDropped {
-        /// The message.
-        m: MessageRef,
-    },
     /// The sender is told.
     Notified {
         /// The message.

@@ -221,11 +221,6 @@ impl User {
                     }
                 }
             }
-            Event::UcnDropped { m } => {
-                if let Some(message) = self.message_mut(m.place()) {
-                    message.ucn.state = UcnState::Failed;
-                }
-            }
             Event::Notified { m, notice, .. } => {
                 if let Some(message) = self.message_mut(m.place()) {
                     message.told |= told_bit(*notice);
