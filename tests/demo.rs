@@ -105,6 +105,24 @@ fn a_story_has_a_name_and_a_number() {
     assert_eq!(demo(&["W-9"], "named").0, by_name);
 }
 
+/// It ends by naming commands; whoever types them gets an answer.
+#[test]
+fn the_commands_that_it_names_work() {
+    let path = journal_path("named-commands");
+    let (told, journal) = demo(&[], "named-commands");
+    std::fs::write(&path, journal).unwrap();
+    let named: Vec<&str> = told.lines().filter_map(|line| line.strip_prefix("  deferd ")).collect();
+    assert_eq!(named.len(), 4, "{told}");
+    for command in named {
+        let args = Args::parse_from(std::iter::once("deferd").chain(command.split(' ')));
+        let mut out = Vec::new();
+        let answer = run(&args, std::iter::empty(), &mut out);
+        assert_eq!(answer.unwrap(), Answer::Done, "{command}");
+        assert!(!out.is_empty(), "{command}");
+    }
+    std::fs::remove_file(path).unwrap();
+}
+
 /// Somebody's file is not overwritten; the demo's own is.
 #[test]
 fn a_file_that_is_no_demo_journal_is_left_alone() {
