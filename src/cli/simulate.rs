@@ -33,14 +33,20 @@ pub(super) fn simulate(
     let mut lines = Lines::open(&args.file, most)?;
     let name = lines.name().to_owned();
     let mut rejected = 0;
+    let bar = super::progress::Progress::of(&lines);
     while let Some(Line { number, bytes }) = lines.next_line()? {
+        bar.tick(&lines);
         let progress = simulation.take(&name, number, &bytes)?;
         rejected += progress.done.rejected;
         print(&progress, args.journal, out)?;
     }
+    bar.finish();
     let progress = simulation.finish(until)?;
     print(&progress, args.journal, out)?;
     out.flush()?;
+    if lines.count() == 0 {
+        super::warn(&format!("{name} is empty: expected CloudEvents, one a line"));
+    }
     if rejected > 0 {
         super::warn(&format!("{rejected} of {} inputs rejected", lines.count()));
     }

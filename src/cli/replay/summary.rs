@@ -153,6 +153,9 @@ fn for_people(
         let content = if export.content { "with" } else { "without" };
         writeln!(out, "  export     of {of}, {content} content")?;
     }
+    if seen.records == 0 {
+        writeln!(out, "  no journal records; `deferd simulate FILE --journal` writes them")?;
+    }
     if file.outputs > 0 {
         writeln!(out, "  passed over {} lines that were published", file.outputs)?;
     }

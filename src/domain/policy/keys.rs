@@ -221,14 +221,16 @@ impl fmt::Display for Expected {
 
 /// The one of `keys` that is spelt most like `key`, the first of equals.
 ///
-/// Method: Levenshtein's distance over the whole key, or over what stands after the last dot, so that
-/// a key in the wrong table is found too.
+/// Method: a key that goes on from what was typed, else Levenshtein's distance over the whole key, or
+/// over what stands after the last dot, so that a key in the wrong table is found too.
 pub fn nearest<'k>(key: &str, keys: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     fn last(key: &str) -> &str {
         key.rsplit('.').next().unwrap_or(key)
     }
-    keys.into_iter()
-        .min_by_key(|known| distance(key, known).min(1 + distance(last(key), last(known))))
+    keys.into_iter().min_by_key(|known| {
+        let goes_on = last(known).starts_with(last(key)) && !last(key).is_empty();
+        (!goes_on, distance(key, known).min(1 + distance(last(key), last(known))))
+    })
 }
 
 fn distance(left: &str, right: &str) -> usize {
