@@ -262,13 +262,9 @@ pub struct Policy {
 
     /// `pager.on_store_failure`: a key of the procedure that a decision rests on, so it travels with
     /// the policy.
-    #[serde(rename = "pager_on_store_failure", skip_serializing_if = "is_reject")]
+    #[serde(rename = "pager_on_store_failure", skip_serializing_if = "OnStoreFailure::is_reject")]
     #[schemars(skip)]
     pub on_store_failure: OnStoreFailure,
-}
-
-fn is_reject(on_store_failure: &OnStoreFailure) -> bool {
-    *on_store_failure == OnStoreFailure::Reject
 }
 
 impl Default for Policy {

@@ -13,7 +13,7 @@ use super::event::{
     Access, BlockKind, End, Ending, Hold, LegEnd, MessageRef, Notice, Rung, Trigger,
 };
 use super::failure::Class;
-use super::input::{DoNotDisturb, Rule, What};
+use super::input::{Rule, What};
 use super::message::{Content, Interwork, first_u64};
 use super::reachability::{Caps, DeviceId, DeviceName, Slot, SlotName, Stamp};
 use super::time::Timestamp;
@@ -411,15 +411,6 @@ impl From<&Rule> for StoredRule {
             valid_from: rule.valid_from,
             valid_until: rule.valid_until,
         }
-    }
-}
-
-/// Until when this keeps a user undisturbed; `None`: it does not.
-#[must_use]
-pub fn dnd_until(dnd: DoNotDisturb) -> Option<Timestamp> {
-    match dnd {
-        DoNotDisturb::Now(on) => on.then_some(Timestamp::MAX),
-        DoNotDisturb::Until { until } => Some(until),
     }
 }
 

@@ -16,7 +16,7 @@ use super::reachability::{DeviceId, DeviceName, Slot, SlotName, SlotState, Stamp
 use super::time::Timestamp;
 use super::user::{
     Contact, Deferred, Device, Episode, Preferences, RECORDED, Remembered, SmsAttempt, SmsBlock,
-    Ucn, UcnState, User, dnd_until, key_digest, told_bit,
+    Ucn, UcnState, User, key_digest, told_bit,
 };
 
 /// Devices remembered of one user, bound ones included.
@@ -448,7 +448,7 @@ fn merge(prefs: &mut Preferences, change: &super::input::PreferencesChanged) {
     match change.do_not_disturb {
         Change::Keep => {}
         Change::Clear => prefs.dnd_until = None,
-        Change::Set(dnd) => prefs.dnd_until = dnd_until(dnd),
+        Change::Set(dnd) => prefs.dnd_until = dnd.until(),
     }
     change.forward_to.merge_into(&mut prefs.forward_to);
     change.ucn_language.merge_into(&mut prefs.ucn_language);

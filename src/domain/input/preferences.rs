@@ -81,6 +81,17 @@ pub enum DoNotDisturb {
     },
 }
 
+impl DoNotDisturb {
+    /// Until when the user is not to be disturbed; `None`: it may be.
+    #[must_use]
+    pub fn until(self) -> Option<Timestamp> {
+        match self {
+            Self::Now(on) => on.then_some(Timestamp::MAX),
+            Self::Until { until } => Some(until),
+        }
+    }
+}
+
 /// What a preference rule does with a message it matches (steps 4a to 4e of 8.3.1.1).
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,

@@ -87,3 +87,10 @@ pub enum OnStoreFailure {
     /// It is deferred instead.
     Defer,
 }
+
+impl OnStoreFailure {
+    /// Whether it is the default, which the journal leaves out.
+    pub(super) fn is_reject(&self) -> bool {
+        *self == Self::Reject
+    }
+}
