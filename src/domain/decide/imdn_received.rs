@@ -46,12 +46,16 @@ impl Step<'_> {
         let places: Vec<u32> = (self.user.named(&imdn.message_id, imdn.from.as_deref()))
             .filter(|m| !m.legs.is_empty())
             .map(|m| m.place)
+            .take(super::MOST_OF_ONE_ID)
             .collect();
         if places.is_empty() && self.events.is_empty() {
             let known = self.user.named(&imdn.message_id, imdn.from.as_deref()).next().is_some();
             return Err(if known { Ignored::Late } else { self.absent_message(&imdn.message_id) });
         }
         for place in places {
+            if self.events.len() > super::ENOUGH_EVENTS / 2 {
+                break;
+            }
             match says {
                 Says::Delivered => self.client_has_it(place, device),
                 Says::Not => self.client_refused(place, device),

@@ -39,6 +39,10 @@ const MAX_EVENTS: usize = 256;
 /// From here on a step takes up nothing new, so that what it began still fits.
 const ENOUGH_EVENTS: usize = 200;
 
+/// Messages of one id that one input is about, the oldest first (P-19). Honest senders share none, and
+/// a flood of them must not pass the bound on events.
+const MOST_OF_ONE_ID: usize = 48;
+
 /// Why an input changed nothing. Counted by its words, kept in the journal, shown by `why`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Ignored {

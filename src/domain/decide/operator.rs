@@ -13,7 +13,9 @@ impl Step<'_> {
     fn under_hand(&self, hand: &MessageByHand<'_>) -> Result<Vec<u32>, Ignored> {
         let from = hand.from.as_deref();
         let places: Vec<u32> = match hand.message_id.as_deref() {
-            Some(id) => self.user.named(id, from).map(|m| m.place).collect(),
+            Some(id) => {
+                self.user.named(id, from).map(|m| m.place).take(super::MOST_OF_ONE_ID).collect()
+            }
             None => self.user.messages.iter().map(|m| m.place).collect(),
         };
         if places.is_empty() {

@@ -201,6 +201,29 @@ mod tests {
         }
     }
 
+    /// A flood of senders with one id does not pass the bound on events, whoever speaks of it. (P-19)
+    #[test]
+    fn five_hundred_of_one_id_stay_within_a_step() {
+        let mut given = Given::nothing();
+        for n in 0..500 {
+            let from = format!("tel:+1514555{n:04}").into();
+            let sent = MessageSubmitted { from, expires_at: Some(s(3600)), ..text("same") };
+            given.at(n, message(sent)).unwrap();
+        }
+        let hand = || MessageByHand {
+            operator: "olga".into(),
+            reason: "ticket".into(),
+            message_id: Some("same".into()),
+            from: None,
+        };
+        for fact in [Fact::MessageCancelled(hand()), Fact::MessageExpireRequested(hand())] {
+            let events = given.at(1000, fact.clone()).unwrap();
+
+            assert!(events.len() <= MAX_EVENTS, "{fact:?}");
+            assert!(!places(&events).is_empty(), "{fact:?}");
+        }
+    }
+
     /// A purge is one event, whatever there was; nothing is told, and nothing is due. (T-26)
     #[test]
     fn a_purge_of_five_hundred_is_one_event() {
