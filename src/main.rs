@@ -8,7 +8,7 @@ use clap::Parser;
 use deferd::cli::args::{Args, Color};
 use deferd::cli::{Answer, run};
 
-/// Replays and steps are many small allocations: measured in `benches/engine`, see the README.
+/// Steps and replays are many small allocations.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -17,7 +17,7 @@ use crate::domain::user::User;
 const PACK_UP_TO: usize = 2048;
 /// Users that stay open because something happened to them lately: what happens to a user seldom comes
 /// alone (attach, registration, answer within seconds).
-const OPEN: usize = 4_096;
+const OPEN: usize = 65_536;
 
 /// The name of a user inside one partition: the number itself, or a hash of another address with the
 /// top bit set, moved on where two share one.
