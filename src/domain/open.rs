@@ -2,7 +2,7 @@
 //!
 //! Source: `rules.md` 3.6.0, "Openness", "Turn", "The ladder"; 1.7.
 
-use super::event::{Access, BlockKind, LegEnd, Rung};
+use super::event::{Access, BlockKind, LegEnd};
 use super::input::{Action, What};
 use super::message::{Content, Interwork, Kind};
 use super::policy::{AccessSwitch, Policy};
@@ -453,7 +453,7 @@ impl<'a> View<'a> {
         self.contacts()
             .filter(|(device, contact)| {
                 self.takes_legs(device, contact)
-                    && self.copy_way(owed.content.as_ref(), device, contact)
+                    && self.copy_way(&owed.content, contact)
                     && owed.to.iter().any(|to| {
                         to.device == device.id
                             && to.leg.is_none()
@@ -466,9 +466,7 @@ impl<'a> View<'a> {
     }
 
     /// Whether this contact can take a copy of this content, settled or not.
-    #[must_use]
-    pub fn copy_way(&self, content: &Content, device: &Device, contact: &Contact) -> bool {
-        let _ = device;
+    fn copy_way(&self, content: &Content, contact: &Contact) -> bool {
         !contact.suspect && Self::capable(contact, content.kind) && !self.excluded(contact, content)
     }
 
@@ -554,13 +552,6 @@ impl<'a> View<'a> {
                 // I-6: a rung by hand waits for no IP either, and does not go beside it.
                 (may && !(m.interwork == Interwork::Fallback && self.by_ip(m))).then_some((m, what))
             })
-    }
-
-    /// The kind of try that the ladder has in mind, if it is due now.
-    #[must_use]
-    pub fn rung_due(&self) -> Option<Rung> {
-        let ladder = &self.user.ladder;
-        ladder.next_at.filter(|next| *next <= self.now).map(|_| ladder.kind)
     }
 }
 

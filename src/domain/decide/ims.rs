@@ -22,7 +22,8 @@ impl Step<'_> {
         self.check_newer(id, &stamp)?;
         let at = self.told.clamped(self.policy);
         if told.expires_at <= self.told.time {
-            return self.unbind(name, Some(stamp), at);
+            self.unbind(name, Some(stamp), at);
+            return Ok(());
         }
         self.identify(told);
         let caps = told.features.as_ref().map(|tags| Caps::of(tags.iter().map(AsRef::as_ref)));
@@ -111,7 +112,8 @@ impl Step<'_> {
         if let Some(device) = &told.device {
             let name = DeviceName::of(Some(device), &self.user.address.to_string());
             self.check_newer(name.id(), &stamp)?;
-            return self.unbind(name, Some(stamp), at);
+            self.unbind(name, Some(stamp), at);
+            return Ok(());
         }
         let all: Vec<DeviceName> = (self.user.devices.iter())
             .filter(|device| device.contact.is_some())
@@ -121,20 +123,20 @@ impl Step<'_> {
         if all.is_empty() {
             return Err(Ignored::NotNewer);
         }
-        all.into_iter().try_for_each(|name| self.unbind(name, Some(stamp), at))
+        all.into_iter().for_each(|name| self.unbind(name, Some(stamp), at));
+        Ok(())
     }
 
     /// T_reg_expiry: de-registered at the end of its time, as of that instant.
     pub(super) fn contact_expired(&mut self, id: DeviceId, at: Timestamp) {
         if let Some(name) = self.user.device(id).map(|device| device.name.clone()) {
-            // It cannot be refused: it is no fact that could be older than another.
-            let _ = self.unbind(name, None, at);
+            self.unbind(name, None, at);
         }
     }
 
     /// The binding is over. Had it settled, was it not Suspect, and might it take CPM, then IP is lost
     /// as of then (TM-6 b); a radio blip within the settle moves nothing.
-    fn unbind(&mut self, name: DeviceName, f: Option<Stamp>, at: Timestamp) -> Result<(), Ignored> {
+    fn unbind(&mut self, name: DeviceName, f: Option<Stamp>, at: Timestamp) {
         let device = self.user.device(name.id());
         let contact = device.and_then(|device| device.contact.as_ref());
         let lost = contact.is_some_and(|contact| {
@@ -149,7 +151,6 @@ impl Step<'_> {
         if lost {
             self.ip_lost(at);
         }
-        Ok(())
     }
 
     /// A request or IMDN of a device: a sign of life, without a new expiry (3.4).

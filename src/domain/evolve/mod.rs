@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::event::{Access, BlockKind, Event, HoldBy, MessageRef, Rung};
 use super::input::What;
 use super::message::{Content, Interwork};
-use super::reachability::{DeviceId, DeviceName, Slot, SlotName, SlotState, Stamp, hash};
+use super::reachability::{DeviceId, DeviceName, Slot, Stamp, hash};
 use super::time::Timestamp;
 use super::user::{
     Contact, Deferred, Device, Episode, Preferences, RECORDED, Remembered, SmsAttempt, SmsBlock,
@@ -495,14 +495,5 @@ impl Deferred {
     #[must_use]
     pub fn is_held_by(&self, by: &HoldBy) -> bool {
         self.holds.iter().any(|hold| hold.by == *by)
-    }
-}
-
-impl Slot {
-    /// The slot as told attached, for tests and stories.
-    #[must_use]
-    pub fn attached(name: SlotName, at: Timestamp) -> (SlotName, Self) {
-        let stamp = Stamp { time: at, there: true, ..Stamp::default() };
-        (name, Self { state: SlotState::Attached, sms_capable: true, stamp, since: at })
     }
 }
