@@ -6,12 +6,14 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 
 use super::alarms::Alarms;
+use super::observer::Observer;
 use super::overlay::Overlay;
-use super::ports::{Batch, Clock, Log, LogError, Position, Received};
+use super::ports::{Batch, Clock, Entry, Fate, Log, LogError, Position, Received};
 use super::replay;
 use super::state::{BrokenJournal, State, identity};
 use super::users::UserKey;
@@ -89,6 +91,7 @@ struct Step<'a> {
     epoch: u64,
     done: Done,
     digest: &'a mut String,
+    observer: &'a mut dyn Observer,
 }
 
 impl<L: Log, C: Clock> Worker<L, C> {
@@ -172,8 +175,21 @@ impl<L: Log, C: Clock> Worker<L, C> {
     ///
     /// [`WorkerError`]: where it is [`LogError::Unavailable`], nothing was lost: call again.
     pub fn step(&mut self) -> Result<Done, WorkerError> {
+        self.watched_step(Duration::ZERO, &mut ())
+    }
+
+    /// The same; it waits for an input no longer than `patience`, and `observer` sees it work.
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step).
+    pub fn watched_step(
+        &mut self,
+        patience: Duration,
+        observer: &mut dyn Observer,
+    ) -> Result<Done, WorkerError> {
         self.catch_up()?;
-        let received = self.log.poll(MAX_BATCH)?;
+        let received = self.log.poll(MAX_BATCH, patience)?;
         let now = self.clock.now().max(self.state.at);
         let until = self.log.taken_up_to(now).min(now);
         let mut step = Step {
@@ -183,6 +199,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             epoch: self.state.epoch,
             done: Done::default(),
             digest: &mut self.digest,
+            observer,
         };
         let changed = self.new_policy.clone();
         if let Some(policy) = &changed {
@@ -202,7 +219,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             looked += 1;
         }
         let Step { mut overlay, batch, done, .. } = step;
-        let records = batch.journal.len() as u64;
+        let records = batch.entries.len() as u64;
         let committed = if records == 0 { Ok(()) } else { self.log.commit(batch) };
         if let Err(error) = committed {
             // Whether it is durable only the journal can say; what rang rings again.
@@ -276,11 +293,11 @@ impl Step<'_> {
     /// One input: a record for it, whatever becomes of it (L-10).
     fn take(&mut self, state: &State, reader: &Reader, received: &Received) {
         self.done.inputs += 1;
-        self.batch.taken.push(received.position.clone());
         let read = match reader.read(&received.bytes, received.logged) {
             Ok(read) => read,
             Err(why) => return self.refuse(received, &why),
         };
+        self.observer.input(read.kind, &read.source, received.logged);
         let identity = read.kind.is_remembered().then(|| identity(&read.source, &read.id));
         if identity.is_some_and(|digest| self.overlay.is_repeated(state, digest)) {
             return self.note_duplicate(received, &read);
@@ -336,7 +353,10 @@ impl Step<'_> {
                     Some(wake_at) if wake_at > at => {
                         due.insert((wake_at, key));
                     }
-                    Some(_) => self.ring(state, key, until),
+                    Some(wake_at) => {
+                        self.observer.rang(self.at.since(wake_at));
+                        self.ring(state, key, until);
+                    }
                     None => {}
                 }
             }
@@ -345,7 +365,7 @@ impl Step<'_> {
     }
 
     fn is_full(&self) -> bool {
-        self.batch.journal.len() >= MAX_RECORDS
+        self.batch.entries.len() >= MAX_RECORDS
     }
 
     /// An alarm of a user, again as long as it is due at once: a record where it changed something,
@@ -392,7 +412,7 @@ impl Step<'_> {
     }
 
     fn next_seq(&self) -> u64 {
-        self.batch.first_seq + self.batch.journal.len() as u64
+        self.batch.first_seq + self.batch.entries.len() as u64
     }
 
     /// The record of an input that was decided, and what it asks of others.
@@ -405,19 +425,23 @@ impl Step<'_> {
     ) {
         let (decided, ignored) = match decided {
             Ok(decided) => (decided, None),
-            Err(why) => (Decided::default(), Some(Cow::Owned(why.to_string()))),
+            Err(why) => (Decided::default(), Some(why.to_string())),
         };
         self.done.decided += usize::from(ignored.is_none());
-        let outputs = decided.commands.iter().map(|command| output(command, self.at));
-        self.batch.outputs.extend(outputs);
+        let outputs = decided.commands.iter().map(|command| output(command, self.at)).collect();
+        let fate = received.is_some().then(|| match &ignored {
+            None => Fate::Decided,
+            Some(why) => Fate::Ignored(why.clone()),
+        });
         let record = Record {
             user: user.map(Cow::Borrowed),
             input,
             events: decided.events,
-            ignored,
+            ignored: ignored.map(Cow::Owned),
             ..self.blank(received)
         };
-        self.batch.journal.push(record.write());
+        let line = record.write();
+        self.batch.entries.push(Entry { line, outputs, fate });
     }
 
     /// A duplicate: its place and its name, no more.
@@ -429,12 +453,14 @@ impl Step<'_> {
             id: Some(Cow::Borrowed(&read.id)),
             ..self.blank(Some(received))
         };
-        self.batch.journal.push(record.write());
+        let line = record.write();
+        self.batch.entries.push(Entry { line, outputs: Vec::new(), fate: Some(Fate::Duplicate) });
     }
 
     /// An input nobody can use: a short record, and a dead letter with the whole of it.
     fn refuse(&mut self, received: &Received, why: &Rejected) {
         self.done.rejected += 1;
+        self.observer.refused(why);
         let reason = why.to_string();
         let envelope = Envelope::read(&received.bytes).ok();
         let named = envelope.as_ref().filter(|e| e.source.len() + e.id.len() <= 2 * MAX_NAME);
@@ -444,9 +470,10 @@ impl Step<'_> {
             rejected: Some(Cow::Borrowed(&reason)),
             ..self.blank(Some(received))
         };
-        self.batch.journal.push(record.write());
+        let line = record.write();
         let letter = rejected(why, &place_of(&received.position), &received.bytes, self.at);
-        self.batch.outputs.push(letter);
+        let fate = Some(Fate::Rejected(why.clone()));
+        self.batch.entries.push(Entry { line, outputs: vec![letter], fate });
     }
 
     fn blank<'r>(&'r self, received: Option<&Received>) -> Record<'r> {
