@@ -1,7 +1,7 @@
 //! A checkpoint: the state as one `seq` left it, in chunks, taken while the engine goes on.
 //!
 //! ```text
-//! head  duplicates …  users …  end      each: number, kind, what it holds, CRC-32 of all that
+//! head  duplicates …  users …  end      each: kind, what it holds, CRC-32 of both
 //! ```
 //!
 //! It may be lost at any time: that costs time, never a message. So whatever is not exactly what this
@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::ports::Store;
 use super::state::{Duplicates, DuplicatesWalk, State};
 use super::users::{Users, Walk};
 use crate::domain::policy::Policy;
@@ -57,7 +58,7 @@ struct End {
     chunks: u32,
     duplicates: u64,
     users: u64,
-    /// CRC-32 over those of all chunks before: none of them is of another checkpoint.
+    /// CRC-32 over those of all chunks before: they are these, in this order.
     sum: u32,
 }
 
@@ -204,7 +205,6 @@ impl Cut {
     fn begin(&mut self, kind: u8) {
         self.kind = kind;
         self.buffer = Vec::with_capacity(CHUNK + CHUNK / 16);
-        self.buffer.extend_from_slice(&self.number.to_le_bytes());
         self.buffer.push(kind);
     }
 
@@ -225,20 +225,76 @@ impl Cut {
     }
 }
 
-/// The state of a checkpoint of the log of this identity; `None` where it is cut, changed, of another
-/// log, or of another program: it is thrown away then, and the journal read from its start.
+/// Why chunks are no checkpoint for us. All are thrown away alike; the words are for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// It ends before its end.
+    #[error("the checkpoint is cut short")]
+    Cut,
+    /// Its bytes are not those that were written.
+    #[error("the checkpoint is damaged")]
+    Damaged,
+    /// Another log's journal goes on elsewhere.
+    #[error("the checkpoint is of another log")]
+    OtherLog,
+    /// Its bytes or its rules are not those of this program.
+    #[error("the checkpoint is of another version of this program")]
+    OtherVersion,
+}
+
+/// The state of the checkpoint that a store holds of the log of this identity.
+///
+/// # Errors
+///
+/// Why there is none to be used, though there was one, in words; it is thrown away then.
+pub fn load(store: &mut dyn Store, identity: u128) -> Result<Option<State>, String> {
+    let Some(chunks) = store.load()? else { return Ok(None) };
+    let mut broken = None;
+    let chunks = chunks.map_while(|chunk| chunk.map_err(|why| broken = Some(why)).ok());
+    restore(identity, chunks).map(Some).map_err(|why| {
+        store.discard();
+        broken.unwrap_or_else(|| why.to_string())
+    })
+}
+
+/// Hands over the chunks of a checkpoint, up to its last one.
+///
+/// # Errors
+///
+/// What `take` says; or that they ended before the last.
+pub fn whole(
+    chunks: &mut dyn Iterator<Item = Chunk>,
+    mut take: impl FnMut(Vec<u8>) -> Result<(), String>,
+) -> Result<(), String> {
+    for chunk in chunks {
+        take(chunk.bytes)?;
+        if chunk.is_last {
+            return Ok(());
+        }
+    }
+    Err("the checkpoint was given up before its end".to_owned())
+}
+
+/// The state of a checkpoint of the log of this identity.
+///
+/// # Errors
+///
+/// [`Unusable`]: it is thrown away, and the journal read from its start.
 pub fn restore<C: AsRef<[u8]>>(
     identity: u128,
     chunks: impl IntoIterator<Item = C>,
-) -> Option<State> {
+) -> Result<State, Unusable> {
     let mut chunks = chunks.into_iter();
     let mut reading = Reading::default();
-    let first = chunks.next()?;
-    let head = reading.head(first.as_ref())?;
-    if head.identity != identity || head.rules != RULES {
-        return None;
+    let head = reading.head(chunks.next().ok_or(Unusable::Cut)?.as_ref())?;
+    if head.identity != identity {
+        return Err(Unusable::OtherLog);
     }
-    let policy: Policy = serde_json::from_slice(&head.policy).ok()?;
+    if head.rules != RULES {
+        return Err(Unusable::OtherVersion);
+    }
+    let policy: Policy =
+        serde_json::from_slice(&head.policy).map_err(|_| Unusable::OtherVersion)?;
     let mut state = State {
         next_seq: head.next_seq,
         epoch: head.epoch,
@@ -248,28 +304,30 @@ pub fn restore<C: AsRef<[u8]>>(
         taken: head.taken,
         ..State::default()
     };
-    state.duplicates.reserve(usize::try_from(head.duplicates).ok()?);
-    for chunk in chunks.by_ref() {
+    state.duplicates.reserve(usize::try_from(head.duplicates).map_err(|_| Unusable::Damaged)?);
+    while let Some(chunk) = chunks.next() {
         let before = End {
             chunks: reading.number,
             duplicates: state.duplicates.len() as u64,
             users: state.users.len() as u64,
             sum: reading.sum.clone().finalize(),
         };
-        match reading.chunk(chunk.as_ref())? {
-            (DUPLICATES, body) => duplicates(&mut state.duplicates, body)?,
-            (USERS, body) => users(&mut state.users, body)?,
-            (END, body) => {
-                let end: End = postcard::from_bytes(body).ok()?;
-                let whole = end == before
-                    && (end.duplicates, end.users) == (head.duplicates, head.users)
+        let (kind, body) = reading.chunk(chunk.as_ref())?;
+        let read = match kind {
+            DUPLICATES => duplicates(&mut state.duplicates, body),
+            USERS => users(&mut state.users, body),
+            END => {
+                let is_whole = postcard::from_bytes(body) == Ok(before)
+                    && state.duplicates.len() as u64 == head.duplicates
+                    && state.users.len() as u64 == head.users
                     && chunks.next().is_none();
-                return whole.then_some(state);
+                return if is_whole { Ok(state) } else { Err(Unusable::Damaged) };
             }
-            _ => return None,
-        }
+            _ => None,
+        };
+        read.ok_or(Unusable::Damaged)?;
     }
-    None
+    Err(Unusable::Cut)
 }
 
 /// Chunks, checked one after the other.
@@ -281,25 +339,21 @@ struct Reading {
 
 impl Reading {
     /// The kind of the next chunk, and what it holds.
-    fn chunk<'a>(&mut self, bytes: &'a [u8]) -> Option<(u8, &'a [u8])> {
-        let (checked, crc) = bytes.split_last_chunk::<4>()?;
+    fn chunk<'a>(&mut self, bytes: &'a [u8]) -> Result<(u8, &'a [u8]), Unusable> {
+        let (checked, crc) = bytes.split_last_chunk::<4>().ok_or(Unusable::Damaged)?;
         if crc32fast::hash(checked).to_le_bytes() != *crc {
-            return None;
-        }
-        let (number, rest) = checked.split_first_chunk::<4>()?;
-        if u32::from_le_bytes(*number) != self.number {
-            return None;
+            return Err(Unusable::Damaged);
         }
         self.number += 1;
         self.sum.update(crc);
-        let (kind, body) = rest.split_first()?;
-        Some((*kind, body))
+        checked.split_first().map(|(kind, body)| (*kind, body)).ok_or(Unusable::Damaged)
     }
 
-    fn head(&mut self, bytes: &[u8]) -> Option<Head> {
-        let (HEAD, body) = self.chunk(bytes)? else { return None };
-        let body = body.strip_prefix(&MAGIC)?.strip_prefix(&VERSION.to_le_bytes())?;
-        postcard::from_bytes(body).ok()
+    fn head(&mut self, bytes: &[u8]) -> Result<Head, Unusable> {
+        let (HEAD, body) = self.chunk(bytes)? else { return Err(Unusable::Damaged) };
+        let body = body.strip_prefix(&MAGIC).ok_or(Unusable::Damaged)?;
+        let body = body.strip_prefix(&VERSION.to_le_bytes()).ok_or(Unusable::OtherVersion)?;
+        postcard::from_bytes(body).map_err(|_| Unusable::OtherVersion)
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod alarms;
 pub mod checkpoint;
+pub mod observer;
 pub mod overlay;
 pub mod ports;
 pub mod replay;

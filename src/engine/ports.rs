@@ -1,8 +1,11 @@
 //! All that the engine asks of the world.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::checkpoint::Chunk;
 use crate::domain::time::Timestamp;
+use crate::record::input::Rejected;
 use crate::record::output::Output;
 
 /// Where a record of an input topic stands.
@@ -33,17 +36,37 @@ pub struct Received {
     pub bytes: Arc<[u8]>,
 }
 
+/// What became of an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Something followed from it.
+    Decided,
+    /// Nothing did: the reason in words.
+    Ignored(String),
+    /// It was taken before.
+    Duplicate,
+    /// Nobody can use it: it is a dead letter.
+    Rejected(Rejected),
+}
+
+/// A journal record, and what others are asked to do because of it.
+#[derive(Debug)]
+pub struct Entry {
+    /// The record, one line without its end.
+    pub line: Vec<u8>,
+    /// What follows from it.
+    pub outputs: Vec<Output>,
+    /// What became of its input; `None` for what the engine said itself.
+    pub fate: Option<Fate>,
+}
+
 /// What one commit makes durable, together or not at all.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// Journal records, one line each, in the order of their `seq`.
-    pub journal: Vec<Vec<u8>>,
-    /// The `seq` of the first of them.
+    /// The `seq` of the first record.
     pub first_seq: u64,
-    /// What others are asked to do because of them.
-    pub outputs: Vec<Output>,
-    /// The last input taken of each topic.
-    pub taken: Vec<Position>,
+    /// The records, in the order of their `seq`; those of inputs stand in the order of the poll.
+    pub entries: Vec<Entry>,
 }
 
 /// Ordered, durable, partitioned records: inputs in, journal and outputs out.
@@ -52,12 +75,13 @@ pub struct Batch {
 /// Delivery: after an error, and after a restart, records that were polled and not committed come
 /// again; none that were committed do.
 pub trait Log {
-    /// The next inputs of our partition, oldest first, at most `most`; none where none are waiting.
+    /// The next inputs of our partition, oldest first, at most `most`; waits for the first of them no
+    /// longer than `patience`, and returns none where none came.
     ///
     /// # Errors
     ///
     /// [`LogError::Unavailable`] may pass: call again. [`LogError::Corrupt`] will not.
-    fn poll(&mut self, most: usize) -> Result<Vec<Received>, LogError>;
+    fn poll(&mut self, most: usize, patience: Duration) -> Result<Vec<Received>, LogError>;
 
     /// Up to when every input has been polled: no alarm that is due later may ring (TM-7, L-13). An
     /// input that waits unread at that very instant goes first, so the instant is not included then.
@@ -98,16 +122,28 @@ pub enum LogError {
 
 /// Where checkpoints go. They may be lost at any time: that costs time, never a message.
 pub trait Store {
-    /// The last checkpoint that was saved whole; `None` where there is none, or none to trust.
-    fn load(&mut self) -> Option<Vec<u8>>;
-
-    /// Keeps a checkpoint instead of the one before.
+    /// The chunks of the last checkpoint that was saved whole, in order; `None` where there is none. Who
+    /// reads them finds out whether they still say what they said, and discards them if not.
     ///
     /// # Errors
     ///
-    /// What went wrong, in words: the checkpoint before stays, or none.
-    fn save(&mut self, checkpoint: &[u8]) -> Result<(), String>;
+    /// What is wrong with what is there, in words. It is gone then, and the next call says `None`.
+    fn load(&mut self) -> Result<Option<Chunks<'_>>, String>;
+
+    /// Keeps a checkpoint instead of the one before; the chunks may be long in coming.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong, in words; also where the chunks end before the last. The checkpoint before
+    /// stays, if there was one.
+    fn save(&mut self, chunks: &mut dyn Iterator<Item = Chunk>) -> Result<(), String>;
+
+    /// Throws away what there is.
+    fn discard(&mut self);
 }
+
+/// The chunks of a checkpoint, as they were saved; or why there are no more, in words.
+pub type Chunks<'a> = Box<dyn Iterator<Item = Result<Vec<u8>, String>> + 'a>;
 
 /// The wall clock, passed in.
 pub trait Clock {

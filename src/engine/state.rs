@@ -319,3 +319,33 @@ impl Duplicates {
         self.order.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is forgotten before a walk has reached it is seen all the same, and what is new is not.
+    #[test]
+    fn a_walk_sees_the_duplicates_it_began_with() {
+        let at = |number: u64| Timestamp::from_millis(number.cast_signed() * 1000);
+        let policy = Policy::default();
+        for forgotten in 0..20 {
+            let mut duplicates = Duplicates::default();
+            let mut seen = Vec::new();
+            for number in 0..10_u64 {
+                duplicates.remember(number.into(), at(number));
+            }
+            duplicates.begin_walk();
+            assert!(duplicates.walk_on(3, |digest, at| seen.push((digest, at))));
+            for number in 10..20_u64 {
+                duplicates.remember(number.into(), at(number));
+            }
+            duplicates.forget(at(forgotten) + policy.duplicate_window, &policy);
+            while duplicates.walk_on(2, |digest, at| seen.push((digest, at))) {
+                duplicates.forget(at(forgotten + 2) + policy.duplicate_window, &policy);
+            }
+            let whole: Vec<_> = (0..10).map(|number| (number.into(), at(number))).collect();
+            assert_eq!(seen, whole, "{forgotten} forgotten");
+        }
+    }
+}

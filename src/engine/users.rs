@@ -33,9 +33,11 @@ impl UserKey {
     }
 }
 
+/// The first byte of a packed user for whom messages wait.
+const WAITING: u8 = 1;
 /// Tables the users are spread over, so that none of them is ever copied or walked as a whole: a table
 /// that grows, and a checkpoint that is taken, hold up nobody.
-const SHARDS: usize = 1024;
+pub const TABLES: usize = 1024;
 
 impl UserKey {
     /// Itself, as a checkpoint writes it.
@@ -46,7 +48,7 @@ impl UserKey {
 
     /// The table it belongs into.
     fn shard(self) -> usize {
-        const BITS: u32 = u64::BITS - SHARDS.trailing_zeros();
+        const BITS: u32 = u64::BITS - TABLES.trailing_zeros();
         usize::try_from(self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> BITS).unwrap_or(0)
     }
 }
@@ -65,6 +67,13 @@ struct Slot {
 }
 
 impl Slot {
+    fn see<T>(&self, look: impl FnOnce(&User) -> T) -> T {
+        match &self.rest {
+            Rest::Packed(bytes) => look(&unpack(bytes)),
+            Rest::Open(user) => look(user),
+        }
+    }
+
     fn user(&self) -> User {
         match &self.rest {
             Rest::Packed(bytes) => unpack(bytes),
@@ -101,7 +110,7 @@ pub struct Users {
 impl Default for Users {
     fn default() -> Self {
         Self {
-            tables: std::iter::repeat_with(Table::default).take(SHARDS).collect(),
+            tables: std::iter::repeat_with(Table::default).take(TABLES).collect(),
             count: 0,
             open: VecDeque::new(),
             scratch: Vec::new(),
@@ -119,7 +128,7 @@ impl Users {
             Address::Sip(text) => {
                 let folded = u64::from(hash(text)) << 31 | text.len() as u64;
                 let mut key = UserKey(folded | 1 << 63);
-                while self.get(key).is_some_and(|user| user.address != *address) {
+                while self.see(key, |user| user.address != *address) == Some(true) {
                     key = key.next();
                 }
                 key
@@ -139,6 +148,25 @@ impl Users {
     #[must_use]
     pub fn get(&self, key: UserKey) -> Option<User> {
         self.slot(key).map(Slot::user)
+    }
+
+    /// What `look` sees in the user there.
+    pub fn see<T>(&self, key: UserKey, look: impl FnOnce(&User) -> T) -> Option<T> {
+        self.slot(key).map(|slot| slot.see(look))
+    }
+
+    /// How many users a table has, and in the order of their keys those for whom messages wait.
+    #[must_use]
+    pub fn waiting(&self, table: usize) -> (usize, Vec<UserKey>) {
+        let Some(table) = self.tables.get(table) else { return (0, Vec::new()) };
+        let waits = |slot: &Slot| match &slot.rest {
+            Rest::Packed(bytes) => bytes.first().is_some_and(|mark| *mark == WAITING),
+            Rest::Open(user) => !user.messages.is_empty(),
+        };
+        let waiting = table.iter().filter(|(_, slot)| waits(slot));
+        let mut keys: Vec<UserKey> = waiting.map(|(key, _)| *key).collect();
+        keys.sort_unstable();
+        (table.len(), keys)
     }
 
     /// Puts a user to rest.
@@ -239,6 +267,12 @@ impl Users {
         sooner
     }
 
+    /// Whether an alarm is set for this user.
+    #[must_use]
+    pub fn is_armed(&self, key: UserKey) -> bool {
+        self.slot(key).is_some_and(|slot| slot.alarm != UNKNOWN && slot.alarm != Timestamp::MAX)
+    }
+
     /// Every alarm that is set, where `wake_at` says those that are unknown.
     pub fn arm(
         &mut self,
@@ -247,11 +281,7 @@ impl Users {
         let mut armed = Vec::with_capacity(self.count);
         for (key, slot) in self.tables.iter_mut().flatten() {
             if slot.alarm == UNKNOWN {
-                let found = match &slot.rest {
-                    Rest::Packed(bytes) => wake_at(&unpack(bytes)),
-                    Rest::Open(user) => wake_at(user),
-                };
-                slot.alarm = found.unwrap_or(Timestamp::MAX);
+                slot.alarm = slot.see(&wake_at).unwrap_or(Timestamp::MAX);
             }
             if slot.alarm < Timestamp::MAX {
                 armed.push((slot.alarm, *key));
@@ -409,6 +439,7 @@ pub fn pack(user: &User) -> Vec<u8> {
 
 fn pack_into(user: &User, mut buffer: Vec<u8>) -> Vec<u8> {
     buffer.clear();
+    buffer.push(if user.messages.is_empty() { 0 } else { WAITING });
     postcard::to_extend(user, buffer).expect("a user can be packed")
 }
 
@@ -416,17 +447,11 @@ fn pack_into(user: &User, mut buffer: Vec<u8>) -> Vec<u8> {
 ///
 /// # Panics
 ///
-/// Where they are not what [`pack`] of this program wrote: state at rest is never read from outside
-/// without [`try_unpack`].
+/// Where they are not what [`pack`] of this program wrote: what comes from outside has a checksum.
 #[must_use]
 fn unpack(bytes: &[u8]) -> User {
-    try_unpack(bytes).expect("what this process packed can be unpacked")
-}
-
-/// The user of these bytes, if they are one.
-#[must_use]
-pub fn try_unpack(bytes: &[u8]) -> Option<User> {
-    postcard::from_bytes(bytes).ok()
+    let user = bytes.get(1..).map(postcard::from_bytes);
+    user.and_then(Result::ok).expect("what this program packed can be unpacked")
 }
 
 #[cfg(test)]
@@ -459,5 +484,55 @@ mod tests {
         users.put(key, alice);
 
         assert_ne!(users.key(&bob.address), key);
+    }
+
+    /// Whatever happens to users while a walk is under way, it sees those that were there when it began,
+    /// as they were then, once each.
+    #[test]
+    fn a_walk_sees_the_users_it_began_with() {
+        for seed in 1..200_u64 {
+            let mut number = seed;
+            let mut below = |most: u64| {
+                number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (number >> 33) % most
+            };
+            let mut users = Users::default();
+            let change = |users: &mut Users, below: &mut dyn FnMut(u64) -> u64| {
+                let mut user = user(&format!("tel:+1514555{:04}", below(60)));
+                let key = users.key(&user.address);
+                match below(5) {
+                    0 => users.drop(key),
+                    1 => users.set_alarm(key, Timestamp::from_millis(below(9).cast_signed())),
+                    2 => users.open(key, &user.address).next_place += 1,
+                    3 => users.pack_oldest(),
+                    _ => {
+                        user.memory_full_step = u32::try_from(below(9)).unwrap();
+                        users.put(key, user);
+                    }
+                }
+            };
+            let everybody = |users: &Users| {
+                let mut seen = Vec::new();
+                users.walk_by(&mut Walk::default(), usize::MAX, |key, alarm, packed| {
+                    seen.push((key, alarm, packed.to_vec()));
+                });
+                seen
+            };
+            for _ in 0..100 {
+                change(&mut users, &mut below);
+            }
+            let expected = everybody(&users);
+            assert_eq!(expected.len(), users.len());
+            let mut seen = Vec::new();
+            users.begin_walk();
+            while users.walk_on(1 + usize::try_from(below(5)).unwrap(), |key, alarm, packed| {
+                seen.push((key, alarm, packed.to_vec()));
+            }) {
+                for _ in 0..below(20) {
+                    change(&mut users, &mut below);
+                }
+            }
+            assert_eq!(seen, expected, "seed {seed}");
+        }
     }
 }

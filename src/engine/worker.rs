@@ -5,16 +5,20 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 
 use super::alarms::Alarms;
+use super::checkpoint::Chunk;
+use super::observer::Observer;
 use super::overlay::Overlay;
-use super::ports::{Batch, Clock, Log, LogError, Position, Received};
+use super::ports::{Batch, Clock, Entry, Fate, Log, LogError, Position, Received};
 use super::replay;
 use super::state::{BrokenJournal, State, identity};
-use super::users::UserKey;
+use super::users::{TABLES, UserKey, Users};
 use crate::domain::decide::{Decided, Ignored, step};
 use crate::domain::input::{Fact, Input, Told};
 use crate::domain::policy::Policy;
@@ -73,8 +77,8 @@ pub struct Worker<L, C> {
     state: State,
     alarms: Alarms,
     digest: String,
-    /// Users to look at because the policy changed.
-    to_look_at: VecDeque<UserKey>,
+    /// Who is to be looked at because the policy changed.
+    looking: Looking,
     /// The policy to journal in the next step.
     new_policy: Option<Policy>,
     /// A commit failed, and the state may be behind the journal.
@@ -89,6 +93,7 @@ struct Step<'a> {
     epoch: u64,
     done: Done,
     digest: &'a mut String,
+    observer: &'a mut dyn Observer,
 }
 
 impl<L: Log, C: Clock> Worker<L, C> {
@@ -107,15 +112,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let mut state = replay::restore(&mut log, checkpoint)?;
         log.resume(&state.positions());
         state.epoch += u64::from(state.next_seq > 0);
-        let mut alarms = Alarms::default();
-        let due: Vec<_> = state
-            .users
-            .iter()
-            .filter_map(|(key, user)| Some((key, user.wake_at(&state.policy)?)))
-            .collect();
-        for (key, at) in due {
-            alarms.set(&mut state.users, key, at);
-        }
+        let policy = Arc::clone(&state.policy);
+        let alarms = Alarms::of(state.users.arm(|user| user.wake_at(&policy)));
         let digest = state.policy.digest();
         let differs = !state.policy_told || digest != settings.policy.digest();
         let mut worker = Self {
@@ -125,7 +123,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             state,
             alarms,
             digest,
-            to_look_at: VecDeque::new(),
+            looking: Looking::default(),
             new_policy: None,
             behind: false,
         };
@@ -159,7 +157,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
 
     /// When the next alarm is due; at once where users wait to be looked at.
     pub fn next_alarm(&mut self) -> Option<Timestamp> {
-        if self.to_look_at.is_empty() {
+        if self.looking.is_done() {
             self.alarms.next(&self.state.users)
         } else {
             Some(self.state.at)
@@ -172,8 +170,21 @@ impl<L: Log, C: Clock> Worker<L, C> {
     ///
     /// [`WorkerError`]: where it is [`LogError::Unavailable`], nothing was lost: call again.
     pub fn step(&mut self) -> Result<Done, WorkerError> {
+        self.watched_step(Duration::ZERO, &mut ())
+    }
+
+    /// The same; it waits for an input no longer than `patience`, and `observer` sees it work.
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step).
+    pub fn watched_step(
+        &mut self,
+        patience: Duration,
+        observer: &mut dyn Observer,
+    ) -> Result<Done, WorkerError> {
         self.catch_up()?;
-        let received = self.log.poll(MAX_BATCH)?;
+        let received = self.log.poll(MAX_BATCH, patience)?;
         let now = self.clock.now().max(self.state.at);
         let until = self.log.taken_up_to(now).min(now);
         let mut step = Step {
@@ -183,6 +194,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             epoch: self.state.epoch,
             done: Done::default(),
             digest: &mut self.digest,
+            observer,
         };
         let changed = self.new_policy.clone();
         if let Some(policy) = &changed {
@@ -194,7 +206,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let ringing = step.ring_due(&mut self.state, &mut self.alarms, until);
         // What is due goes first, so that a restart, which looks at everybody, changes no order.
         let mut looked = 0;
-        for key in self.to_look_at.iter().take(MAX_BATCH) {
+        for key in self.looking.keys.iter().take(MAX_BATCH) {
             if step.is_full() {
                 break;
             }
@@ -202,7 +214,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             looked += 1;
         }
         let Step { mut overlay, batch, done, .. } = step;
-        let records = batch.journal.len() as u64;
+        let records = batch.entries.len() as u64;
         let committed = if records == 0 { Ok(()) } else { self.log.commit(batch) };
         if let Err(error) = committed {
             // Whether it is durable only the journal can say; what rang rings again.
@@ -217,7 +229,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         }
         overlay.recorded = records > 0;
         overlay.fold_in(&mut self.state, &mut self.alarms);
-        self.to_look_at.drain(..looked);
+        self.looking.go_on(looked, &self.state.users);
         // An alarm that rang early set none anew: its user was not touched.
         self.rearm(ringing);
         if changed.is_some() {
@@ -254,21 +266,62 @@ impl<L: Log, C: Clock> Worker<L, C> {
         }
     }
 
+    /// Sets the alarms that rang, or of which nobody knows, and that no commit has set meanwhile.
     fn rearm(&mut self, keys: Vec<UserKey>) {
+        let Self { state, alarms, .. } = self;
         for key in keys {
-            let wake_at = self.state.users.get(key).and_then(|u| u.wake_at(&self.state.policy));
+            if state.users.is_armed(key) {
+                continue;
+            }
+            let wake_at = state.users.see(key, |user| user.wake_at(&state.policy)).flatten();
             if let Some(at) = wake_at {
-                self.alarms.set(&mut self.state.users, key, at);
+                alarms.set(&mut state.users, key, at);
             }
         }
     }
 
     /// A changed policy may have opened something for anybody who waits.
     fn look_at_everybody(&mut self) {
-        let waiting = self.state.users.iter().filter(|(_, user)| !user.messages.is_empty());
-        let mut keys: Vec<UserKey> = waiting.map(|(key, _)| key).collect();
-        keys.sort();
-        self.to_look_at.extend(keys);
+        self.looking = Looking { tables: 0..TABLES, keys: VecDeque::new() };
+        self.looking.go_on(0, &self.state.users);
+    }
+
+    /// Begins a checkpoint of the state as committed, for the log of this identity; one under way is
+    /// given up. It costs next to nothing: [`checkpoint_slice`](Self::checkpoint_slice) does the work.
+    pub fn begin_checkpoint(&mut self, identity: u128) {
+        self.state.begin_cut(identity);
+    }
+
+    /// Writes at most `most` users more of the checkpoint under way, between two steps; the steps go on
+    /// as if it were not there. The chunks that are full: the last one says so, and none come after it.
+    pub fn checkpoint_slice(&mut self, most: usize) -> Vec<Chunk> {
+        self.state.cut_slice(most)
+    }
+}
+
+/// Everybody, one table of users after the other: a million of them hold up no step.
+#[derive(Debug, Default)]
+struct Looking {
+    tables: Range<usize>,
+    /// Of the tables before: who waits for messages, and is still to be looked at.
+    keys: VecDeque<UserKey>,
+}
+
+impl Looking {
+    fn is_done(&self) -> bool {
+        self.keys.is_empty() && self.tables.is_empty()
+    }
+
+    /// Leaves out the first `looked`, who have been looked at, and finds more.
+    fn go_on(&mut self, looked: usize, users: &Users) {
+        self.keys.drain(..looked);
+        let mut cost = 0;
+        while self.keys.len() < MAX_BATCH && cost < MAX_RECORDS {
+            let Some(table) = self.tables.next() else { return };
+            let (seen, waiting) = users.waiting(table);
+            cost += 1 + seen;
+            self.keys.extend(waiting);
+        }
     }
 }
 
@@ -276,11 +329,11 @@ impl Step<'_> {
     /// One input: a record for it, whatever becomes of it (L-10).
     fn take(&mut self, state: &State, reader: &Reader, received: &Received) {
         self.done.inputs += 1;
-        self.batch.taken.push(received.position.clone());
         let read = match reader.read(&received.bytes, received.logged) {
             Ok(read) => read,
             Err(why) => return self.refuse(received, &why),
         };
+        self.observer.input(read.kind, &read.source, received.logged);
         let identity = read.kind.is_remembered().then(|| identity(&read.source, &read.id));
         if identity.is_some_and(|digest| self.overlay.is_repeated(state, digest)) {
             return self.note_duplicate(received, &read);
@@ -336,7 +389,10 @@ impl Step<'_> {
                     Some(wake_at) if wake_at > at => {
                         due.insert((wake_at, key));
                     }
-                    Some(_) => self.ring(state, key, until),
+                    Some(wake_at) => {
+                        self.observer.rang(self.at.since(wake_at));
+                        self.ring(state, key, until);
+                    }
                     None => {}
                 }
             }
@@ -345,7 +401,7 @@ impl Step<'_> {
     }
 
     fn is_full(&self) -> bool {
-        self.batch.journal.len() >= MAX_RECORDS
+        self.batch.entries.len() >= MAX_RECORDS
     }
 
     /// An alarm of a user, again as long as it is due at once: a record where it changed something,
@@ -392,7 +448,7 @@ impl Step<'_> {
     }
 
     fn next_seq(&self) -> u64 {
-        self.batch.first_seq + self.batch.journal.len() as u64
+        self.batch.first_seq + self.batch.entries.len() as u64
     }
 
     /// The record of an input that was decided, and what it asks of others.
@@ -405,19 +461,23 @@ impl Step<'_> {
     ) {
         let (decided, ignored) = match decided {
             Ok(decided) => (decided, None),
-            Err(why) => (Decided::default(), Some(Cow::Owned(why.to_string()))),
+            Err(why) => (Decided::default(), Some(why.to_string())),
         };
         self.done.decided += usize::from(ignored.is_none());
-        let outputs = decided.commands.iter().map(|command| output(command, self.at));
-        self.batch.outputs.extend(outputs);
+        let outputs = decided.commands.iter().map(|command| output(command, self.at)).collect();
+        let fate = received.is_some().then(|| match &ignored {
+            None => Fate::Decided,
+            Some(why) => Fate::Ignored(why.clone()),
+        });
         let record = Record {
             user: user.map(Cow::Borrowed),
             input,
             events: decided.events,
-            ignored,
+            ignored: ignored.map(Cow::Owned),
             ..self.blank(received)
         };
-        self.batch.journal.push(record.write());
+        let line = record.write();
+        self.batch.entries.push(Entry { line, outputs, fate });
     }
 
     /// A duplicate: its place and its name, no more.
@@ -429,12 +489,14 @@ impl Step<'_> {
             id: Some(Cow::Borrowed(&read.id)),
             ..self.blank(Some(received))
         };
-        self.batch.journal.push(record.write());
+        let line = record.write();
+        self.batch.entries.push(Entry { line, outputs: Vec::new(), fate: Some(Fate::Duplicate) });
     }
 
     /// An input nobody can use: a short record, and a dead letter with the whole of it.
     fn refuse(&mut self, received: &Received, why: &Rejected) {
         self.done.rejected += 1;
+        self.observer.refused(why);
         let reason = why.to_string();
         let envelope = Envelope::read(&received.bytes).ok();
         let named = envelope.as_ref().filter(|e| e.source.len() + e.id.len() <= 2 * MAX_NAME);
@@ -444,9 +506,10 @@ impl Step<'_> {
             rejected: Some(Cow::Borrowed(&reason)),
             ..self.blank(Some(received))
         };
-        self.batch.journal.push(record.write());
+        let line = record.write();
         let letter = rejected(why, &place_of(&received.position), &received.bytes, self.at);
-        self.batch.outputs.push(letter);
+        let fate = Some(Fate::Rejected(why.clone()));
+        self.batch.entries.push(Entry { line, outputs: vec![letter], fate });
     }
 
     fn blank<'r>(&'r self, received: Option<&Received>) -> Record<'r> {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::domain::time::Timestamp;
 use crate::engine::ports::{Batch, Log, LogError, Position, Received};
@@ -88,7 +89,7 @@ impl MemoryLog {
 }
 
 impl Log for MemoryLog {
-    fn poll(&mut self, most: usize) -> Result<Vec<Received>, LogError> {
+    fn poll(&mut self, most: usize, _: Duration) -> Result<Vec<Received>, LogError> {
         self.give_back();
         if std::mem::take(&mut self.fail.poll) {
             return Err(LogError::Unavailable("told to fail at the poll".to_owned()));
@@ -99,7 +100,7 @@ impl Log for MemoryLog {
     }
 
     fn taken_up_to(&mut self, now: Timestamp) -> Timestamp {
-        let just_before = std::time::Duration::from_millis(1);
+        let just_before = Duration::from_millis(1);
         let open = self.next_logged().into_iter().chain(self.expects);
         open.map(|at| at - just_before).fold(now, Timestamp::min)
     }
@@ -113,8 +114,10 @@ impl Log for MemoryLog {
             let first = batch.first_seq;
             return Err(LogError::Fenced(format!("seq {first} where {next} follows")));
         }
-        self.journal.extend(batch.journal.into_iter().map(Arc::from));
-        self.outputs.extend(batch.outputs);
+        for entry in batch.entries {
+            self.journal.push(entry.line.into());
+            self.outputs.extend(entry.outputs);
+        }
         self.polled.clear();
         if std::mem::take(&mut self.fail.answer) {
             return Err(LogError::Unavailable("told to lose the answer".to_owned()));

@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+mod daemon;
 mod origin;
 
+pub use daemon::{Embedded, Http, LogFormat, LogLevel, Logging, Run, Sinks};
 pub use origin::Origin;
 
 use self::origin::{Given, GivenValue, from_environment, from_set, from_toml};
@@ -39,6 +41,16 @@ pub struct Config {
     pub imdn: Imdn,
     /// How event reports are written.
     pub evfw: Evfw,
+    /// The daemon.
+    pub run: Run,
+    /// How the daemon is reached.
+    pub http: Http,
+    /// The log in the data directory.
+    pub embedded: Embedded,
+    /// Where outputs go by themselves.
+    pub sinks: Sinks,
+    /// What the daemon says.
+    pub logging: Logging,
 }
 
 /// `[pager]`: the terminating procedure of pager mode, OMA CPM 8.3.1.1.
@@ -218,7 +230,8 @@ pub fn keys() -> impl Iterator<Item = (String, Expected)> {
     let (top, groups) = OTHERS.split_at(3);
     let owned = |&(name, expected): &(&str, Expected)| (name.to_owned(), expected);
     let policy = KEYS.iter().map(|key| (format!("policy.{}", key.name), key.expected));
-    top.iter().map(owned).chain(policy).chain(groups.iter().map(owned))
+    let groups = groups.iter().chain(&daemon::KEYS).map(owned);
+    top.iter().map(owned).chain(policy).chain(groups)
 }
 
 /// The values so far, by key, the last layer's on top.
@@ -337,6 +350,11 @@ impl Default for Config {
             xml: Xml::default(),
             imdn: Imdn::default(),
             evfw: Evfw::default(),
+            run: Run::default(),
+            http: Http::default(),
+            embedded: Embedded::default(),
+            sinks: Sinks::default(),
+            logging: Logging::default(),
         }
     }
 }

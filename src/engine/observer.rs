@@ -1,0 +1,22 @@
+//! What a person wants to measure while a worker works.
+
+use std::time::Duration;
+
+use crate::domain::time::Timestamp;
+use crate::record::input::{Kind, Rejected};
+
+/// Sees a worker work. Every method may be left out; `()` sees nothing.
+///
+/// What it sees is what was tried: after a failed commit the same inputs are seen again.
+pub trait Observer {
+    /// An input was read: its type, who told it, and when the log took it.
+    fn input(&mut self, _kind: Kind, _source: &str, _logged: Timestamp) {}
+
+    /// An input was refused.
+    fn refused(&mut self, _why: &Rejected) {}
+
+    /// An alarm rang this long after it was due, before its commit.
+    fn rang(&mut self, _late: Duration) {}
+}
+
+impl Observer for () {}
