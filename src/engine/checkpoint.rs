@@ -20,7 +20,7 @@ use crate::domain::time::Timestamp;
 use crate::record::journal::RULES;
 
 /// The version of a checkpoint's bytes, and of a packed user's.
-const VERSION: u32 = 2;
+pub const VERSION: u32 = 2;
 const MAGIC: [u8; 8] = *b"deferd\0c";
 /// A chunk is written when it has become this large.
 const CHUNK: usize = 65_536;
@@ -90,7 +90,10 @@ impl State {
     pub fn cut_slice(&mut self, most: usize) -> Vec<Chunk> {
         let Some(mut cut) = self.cut.take() else { return Vec::new() };
         let more = match cut.kind {
-            DUPLICATES => self.duplicates.walk_on(most, |digest, at| cut.duplicate(digest, at)),
+            // Sixteen of them are copied as fast as a user.
+            DUPLICATES => self
+                .duplicates
+                .walk_on(most.saturating_mul(16), |digest, at| cut.duplicate(digest, at)),
             _ => self.users.walk_on(most, |key, alarm, user| cut.user(key.number(), alarm, user)),
         };
         let last = cut.after_slice(more);

@@ -6,10 +6,13 @@
 
 pub mod alarms;
 pub mod checkpoint;
+pub mod intake;
 pub mod observer;
 pub mod overlay;
 pub mod ports;
 pub mod replay;
+pub mod shard;
 pub mod state;
+pub mod tail;
 pub mod users;
 pub mod worker;

@@ -66,6 +66,8 @@ pub struct Done {
     pub duplicates: usize,
     /// Inputs and alarms that changed something.
     pub decided: usize,
+    /// Journal records written, or users looked at to no effect.
+    pub records: usize,
 }
 
 /// One partition at work.
@@ -189,7 +191,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let until = self.log.taken_up_to(now).min(now);
         let mut step = Step {
             overlay: Overlay::begun(now),
-            batch: Batch { first_seq: self.state.next_seq, ..Batch::default() },
+            batch: Batch { at: now, first_seq: self.state.next_seq, entries: Vec::new() },
             at: now,
             epoch: self.state.epoch,
             done: Done::default(),
@@ -236,7 +238,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
             self.new_policy = None;
             self.look_at_everybody();
         }
-        Ok(done)
+        let records = usize::try_from(records).unwrap_or(usize::MAX).max(looked);
+        Ok(Done { records, ..done })
     }
 
     /// After a failed commit: the state follows the journal before anything else happens.

@@ -72,11 +72,7 @@ impl SledStore {
         Ok(())
     }
 
-    fn write(
-        &self,
-        folder: &Path,
-        chunks: &mut dyn Iterator<Item = Chunk>,
-    ) -> Result<(), String> {
+    fn write(&self, folder: &Path, chunks: &mut dyn Iterator<Item = Chunk>) -> Result<(), String> {
         let (mut volume, mut room, mut number) = (None, 0, 0_u32);
         let mut volumes = 0;
         whole(chunks, |chunk| {

@@ -112,7 +112,7 @@ fn a_damaged_checkpoint_is_none() {
         }
     }
     // Another version, with a checksum that is right: kind, eight octets of a mark, version.
-    let mut other = whole.clone();
+    let mut other = whole;
     let end = other[0].len() - 4;
     other[0][9] += 1;
     let crc = crc32fast::hash(&other[0][..end]).to_le_bytes();
