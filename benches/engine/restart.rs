@@ -41,7 +41,7 @@ pub(crate) fn restart(users: u64) -> Restart {
         for _ in 0..300 {
             let user = random.below(users);
             offset += 1;
-            let kind = if offset % 2 == 0 { "cs.attached" } else { "cs.detached" };
+            let kind = if offset.is_multiple_of(2) { "cs.attached" } else { "cs.detached" };
             worker.log().push(input(offset, user, kind, "{}"));
         }
         let began = Instant::now();
