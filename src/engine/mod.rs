@@ -5,10 +5,14 @@
 //! [`State`](state::State) is what it says so far, and [`replay`] makes it anew.
 
 pub mod alarms;
+pub mod intake;
 pub mod observer;
 pub mod overlay;
 pub mod ports;
 pub mod replay;
+pub mod shard;
 pub mod state;
+pub mod steady;
+pub mod tail;
 pub mod users;
 pub mod worker;

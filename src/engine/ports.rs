@@ -62,6 +62,8 @@ pub struct Entry {
 /// What one commit makes durable, together or not at all.
 #[derive(Debug, Default)]
 pub struct Batch {
+    /// When its records were decided.
+    pub at: Timestamp,
     /// The `seq` of the first record.
     pub first_seq: u64,
     /// The records, in the order of their `seq`; those of inputs stand in the order of the poll.
@@ -114,6 +116,9 @@ pub enum LogError {
     /// Another owner has the partition.
     #[error("another owner has taken over: {0}")]
     Fenced(String),
+    /// It is not known what is durable: the process must end, and the next one looks.
+    #[error("the log is broken: {0}")]
+    Broken(String),
     /// What is there is not what was written: a person must look.
     #[error("the log is corrupt: {0}")]
     Corrupt(String),

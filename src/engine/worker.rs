@@ -64,6 +64,8 @@ pub struct Done {
     pub duplicates: usize,
     /// Inputs and alarms that changed something.
     pub decided: usize,
+    /// Journal records written, or users looked at to no effect.
+    pub records: usize,
 }
 
 /// One partition at work.
@@ -194,7 +196,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let until = self.log.taken_up_to(now).min(now);
         let mut step = Step {
             overlay: Overlay::begun(now),
-            batch: Batch { first_seq: self.state.next_seq, ..Batch::default() },
+            batch: Batch { at: now, first_seq: self.state.next_seq, entries: Vec::new() },
             at: now,
             epoch: self.state.epoch,
             done: Done::default(),
@@ -218,10 +220,15 @@ impl<L: Log, C: Clock> Worker<L, C> {
             step.ring(&self.state, *key, until);
             looked += 1;
         }
-        let Step { mut overlay, batch, done, .. } = step;
+        let Step { mut overlay, batch, done, observer, .. } = step;
         let records = batch.entries.len() as u64;
-        let committed = if records == 0 { Ok(()) } else { self.log.commit(batch) };
+        let mut committed = Ok(());
+        if records > 0 {
+            observer.committing();
+            committed = self.log.commit(batch);
+        }
         if let Err(error) = committed {
+            observer.failed();
             // Whether it is durable only the journal can say; what rang rings again.
             self.behind = true;
             self.rearm(ringing);
@@ -232,6 +239,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
         for position in received.iter().map(|input| &input.position) {
             self.state.take(&position.topic, position.partition, position.offset);
         }
+        if records > 0 {
+            observer.committed();
+        }
         overlay.recorded = records > 0;
         overlay.fold_in(&mut self.state, &mut self.alarms);
         self.to_look_at.drain(..looked);
@@ -241,7 +251,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
             self.new_policy = None;
             self.look_at_everybody();
         }
-        Ok(done)
+        let records = usize::try_from(records).unwrap_or(usize::MAX).max(looked);
+        Ok(Done { records, ..done })
     }
 
     /// After a failed commit: the state follows the journal before anything else happens.

@@ -1,3 +1,4 @@
 //! The [`Log`](crate::engine::ports::Log), by product.
 
+pub mod embedded;
 pub mod memory;
