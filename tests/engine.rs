@@ -270,7 +270,7 @@ fn a_changed_policy_reaches_everybody() {
         worker.log().outputs.clear();
 
         clock.0.set(s(200));
-        worker.change_policy(Policy::default());
+        worker.change_policy(Policy::default(), None);
         worker.step().unwrap();
         if crash {
             let log = std::mem::take(worker.log()).after_crash();
@@ -296,7 +296,7 @@ fn a_changed_policy_is_journalled_once() {
     let clock = SetClock::default();
     let mut worker = open(MemoryLog::default(), &clock, None);
     worker.step().unwrap();
-    worker.change_policy(Policy::default().with("settle_seconds", "0").unwrap());
+    worker.change_policy(Policy::default().with("settle_seconds", "0").unwrap(), None);
     worker.log().fail.answer = true;
     worker.step().unwrap_err();
     worker.step().unwrap();

@@ -6,6 +6,7 @@
 
 pub mod alarms;
 pub mod checkpoint;
+pub mod history;
 pub mod intake;
 pub mod observer;
 pub mod overlay;
@@ -13,6 +14,7 @@ pub mod ports;
 pub mod replay;
 pub mod shard;
 pub mod state;
+pub mod steady;
 pub mod tail;
 pub mod users;
 pub mod worker;

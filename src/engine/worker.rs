@@ -55,6 +55,15 @@ pub enum WorkerError {
     Journal(#[from] BrokenJournal),
 }
 
+/// Who changed a policy by hand, and why.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Hand {
+    /// Who.
+    pub operator: String,
+    /// Why.
+    pub reason: String,
+}
+
 /// What a step did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Done {
@@ -82,7 +91,7 @@ pub struct Worker<L, C> {
     /// Who is to be looked at because the policy changed.
     looking: Looking,
     /// The policy to journal in the next step.
-    new_policy: Option<Policy>,
+    new_policy: Option<(Policy, Option<Hand>)>,
     /// A commit failed, and the state may be behind the journal.
     behind: bool,
 }
@@ -130,16 +139,17 @@ impl<L: Log, C: Clock> Worker<L, C> {
             behind: false,
         };
         if differs {
-            worker.change_policy(settings.policy);
+            worker.change_policy(settings.policy, None);
         }
         // The journal may end behind a changed policy and before somebody was looked at for it.
         worker.look_at_everybody();
         Ok(worker)
     }
 
-    /// Decides by another policy from the next step on. Deadlines that stand are not moved (TM-1).
-    pub fn change_policy(&mut self, policy: Policy) {
-        self.new_policy = Some(policy);
+    /// Decides by another policy from the next step on; the journal keeps who changed it by hand.
+    /// Deadlines that stand are not moved (TM-1).
+    pub fn change_policy(&mut self, policy: Policy, by: Option<Hand>) {
+        self.new_policy = Some((policy, by));
     }
 
     /// The state as committed.
@@ -199,8 +209,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
             observer,
         };
         let changed = self.new_policy.clone();
-        if let Some(policy) = &changed {
-            step.change_policy(policy);
+        if let Some((policy, by)) = &changed {
+            step.change_policy(policy, by.as_ref());
         }
         for input in &received {
             step.take(&self.state, &self.reader, input);
@@ -215,10 +225,15 @@ impl<L: Log, C: Clock> Worker<L, C> {
             step.ring(&self.state, *key, until);
             looked += 1;
         }
-        let Step { mut overlay, batch, done, .. } = step;
+        let Step { mut overlay, batch, done, observer, .. } = step;
         let records = batch.entries.len() as u64;
-        let committed = if records == 0 { Ok(()) } else { self.log.commit(batch) };
+        let mut committed = Ok(());
+        if records > 0 {
+            observer.committing();
+            committed = self.log.commit(batch);
+        }
         if let Err(error) = committed {
+            observer.failed();
             // Whether it is durable only the journal can say; what rang rings again.
             self.behind = true;
             self.rearm(ringing);
@@ -228,6 +243,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
         self.state.next_seq += records;
         for position in received.iter().map(|input| &input.position) {
             self.state.take(&position.topic, position.partition, position.offset);
+        }
+        if records > 0 {
+            observer.committed();
         }
         overlay.recorded = records > 0;
         overlay.fold_in(&mut self.state, &mut self.alarms);
@@ -262,7 +280,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
 
     /// The changed policy may have become durable with a commit whose answer was lost.
     fn forget_policy_if_told(&mut self) {
-        let told = self.new_policy.as_ref().is_some_and(|policy| policy.digest() == self.digest);
+        let told =
+            self.new_policy.as_ref().is_some_and(|(policy, _)| policy.digest() == self.digest);
         if told && self.state.policy_told {
             self.new_policy = None;
             self.look_at_everybody();
@@ -433,13 +452,17 @@ impl Step<'_> {
     }
 
     /// A policy that changes is an input like another: whole, in a record of its own.
-    fn change_policy(&mut self, policy: &Policy) {
+    fn change_policy(&mut self, policy: &Policy, by: Option<&Hand>) {
         let seq = self.next_seq();
         let data = serde_json::to_string(policy).expect("a policy is JSON");
         let at = self.at;
+        let by = by.map_or_else(String::new, |by| {
+            let by = serde_json::to_string(by).expect("text is JSON");
+            format!("{},", by.trim_start_matches('{').trim_end_matches('}'))
+        });
         let raw = format!(
             "{{\"specversion\":\"1.0\",\"id\":\"{seq}\",\"source\":\"{SOURCE}\",\
-             \"type\":\"cpm.policy.changed.v1\",\"time\":\"{at}\",\"data\":{data}}}"
+             \"type\":\"cpm.policy.changed.v1\",\"time\":\"{at}\",{by}\"data\":{data}}}"
         );
         *self.digest = policy.digest();
         self.overlay.policy = Some(Arc::new(policy.clone()));
