@@ -8,6 +8,7 @@ pub mod alarms;
 pub mod intake;
 pub mod observer;
 pub mod overlay;
+pub mod picture;
 pub mod ports;
 pub mod replay;
 pub mod shard;
