@@ -6,7 +6,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use deferd::cli::args::{Args, Color};
-use deferd::cli::{Answer, run};
+use deferd::cli::{Answer, BadConfig, run};
+
+/// `EX_CONFIG` of sysexits: systemd does not start such a daemon again.
+const BAD_CONFIG: u8 = 78;
 
 /// Steps and replays are many small allocations.
 #[global_allocator]
@@ -20,8 +23,8 @@ fn main() -> ExitCode {
         Color::Never => anstream::ColorChoice::Never,
     }
     .write_global();
-    let stdout = anstream::stdout();
-    let mut out = std::io::BufWriter::with_capacity(1 << 16, stdout.lock());
+    // Not locked: a sink of the daemon writes from a thread of its own.
+    let mut out = std::io::BufWriter::with_capacity(1 << 16, anstream::stdout());
     // A variable that is no text is nobody's of ours, or is refused by its key.
     let lossy = |text: OsString| text.to_string_lossy().into_owned();
     let env = std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value)));
@@ -35,7 +38,7 @@ fn main() -> ExitCode {
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             anstream::eprintln!("error: {error:#}");
-            ExitCode::from(2)
+            ExitCode::from(if error.is::<BadConfig>() { BAD_CONFIG } else { 2 })
         }
     }
 }

@@ -6,9 +6,11 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 mod about;
 mod ingest;
+mod run;
 
 pub use about::{Completions, Config, ConfigAction, ConfigShow, Man, Schema, ShowAs};
 pub use ingest::{Ek, From, Ingest, Jsonl, Shape};
+pub use run::Run;
 
 /// Deferred delivery for telecom messaging: keeps messages for RCS/CPM users who cannot be reached,
 /// watches their phones come back, and delivers by IP or by SMS at the right moment.
@@ -47,6 +49,8 @@ pub enum Color {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the daemon
+    Run(Run),
     /// Run inputs through the engine in virtual time
     Simulate(Simulate),
     /// Turn what others know into inputs, or check inputs

@@ -18,7 +18,7 @@ pub(super) struct Line {
 /// The lines of one input.
 pub(super) struct Lines {
     name: String,
-    from: Box<dyn BufRead>,
+    from: BufReader<Box<dyn Read>>,
     most: usize,
     number: u64,
     count: u64,
@@ -41,16 +41,17 @@ impl Lines {
     /// There is no such file, it is a directory, or it may not be read.
     pub(super) fn open(path: &Path, most: usize) -> anyhow::Result<Self> {
         let name = path.display().to_string();
-        let (from, size): (Box<dyn BufRead>, Option<u64>) = if name == "-" {
-            (Box::new(BufReader::with_capacity(1 << 16, stdin())), None)
+        let (from, size): (Box<dyn Read>, Option<u64>) = if name == "-" {
+            (Box::new(stdin()), None)
         } else {
             let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
             let about = file.metadata().with_context(|| format!("cannot read {name}"))?;
             if about.is_dir() {
                 bail!("{name} is a directory, expected a file with one JSON object a line");
             }
-            (Box::new(BufReader::with_capacity(1 << 18, file)), Some(about.len()))
+            (Box::new(file), Some(about.len()))
         };
+        let from = BufReader::with_capacity(1 << 18, from);
         Ok(Self { name, from, most, number: 0, count: 0, read: 0, size })
     }
 
@@ -64,6 +65,12 @@ impl Lines {
     #[must_use]
     pub(super) fn count(&self) -> u64 {
         self.count
+    }
+
+    /// Whether the next line is there without waiting for whoever writes it.
+    #[must_use]
+    pub(super) fn has_more_at_hand(&self) -> bool {
+        self.from.buffer().contains(&b'\n')
     }
 
     /// Bytes read so far, and of how many, where that is known.

@@ -11,6 +11,7 @@ mod journal_file;
 mod lines;
 mod progress;
 mod replay;
+mod run;
 mod simulate;
 pub mod simulation;
 mod why;
@@ -45,12 +46,18 @@ pub fn run(
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
     // DEFERD_CONFIG is the flag's, and no key.
-    let env = env.filter(|(name, _)| name != "DEFERD_CONFIG");
-    let config = Config::load(args.config.as_deref(), env, &args.set);
+    let env: Vec<_> = env.filter(|(name, _)| name != "DEFERD_CONFIG").collect();
+    let mut sets = args.set.clone();
+    if let Command::Run(args) = &args.command {
+        sets.extend(args.sets());
+    }
+    let load = || Config::load(args.config.as_deref(), env.iter().cloned(), &sets);
+    let config = load();
     for warning in config.iter().flat_map(|config| &config.warnings) {
         warn(warning);
     }
     match &args.command {
+        Command::Run(args) => run::run(args, config, &load),
         Command::Simulate(args) => simulate::simulate(args, &config?, out),
         Command::Ingest(args) => ingest::ingest(args, &config?, out),
         Command::Config(args) => configuration::configuration(args, config, out),
@@ -63,6 +70,11 @@ pub fn run(
         Command::Why(args) => why::why(args, &config?, out),
     }
 }
+
+/// A configuration that no daemon can run with: exit code 78.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")]
+pub struct BadConfig(pub anyhow::Error);
 
 /// What the engine is started with, by this config.
 fn settings(config: &Loaded) -> anyhow::Result<Settings> {

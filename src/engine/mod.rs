@@ -13,6 +13,7 @@ pub mod ports;
 pub mod replay;
 pub mod shard;
 pub mod state;
+pub mod steady;
 pub mod tail;
 pub mod users;
 pub mod worker;

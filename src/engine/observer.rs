@@ -17,6 +17,15 @@ pub trait Observer {
 
     /// An alarm rang this long after it was due, before its commit.
     fn rang(&mut self, _late: Duration) {}
+
+    /// What was decided since the last commit is being made durable.
+    fn committing(&mut self) {}
+
+    /// It is durable.
+    fn committed(&mut self) {}
+
+    /// It is not: the log did not answer.
+    fn failed(&mut self) {}
 }
 
 impl Observer for () {}

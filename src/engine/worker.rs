@@ -220,10 +220,15 @@ impl<L: Log, C: Clock> Worker<L, C> {
             step.ring(&self.state, *key, until);
             looked += 1;
         }
-        let Step { mut overlay, batch, done, .. } = step;
+        let Step { mut overlay, batch, done, observer, .. } = step;
         let records = batch.entries.len() as u64;
-        let committed = if records == 0 { Ok(()) } else { self.log.commit(batch) };
+        let mut committed = Ok(());
+        if records > 0 {
+            observer.committing();
+            committed = self.log.commit(batch);
+        }
         if let Err(error) = committed {
+            observer.failed();
             // Whether it is durable only the journal can say; what rang rings again.
             self.behind = true;
             self.rearm(ringing);
@@ -233,6 +238,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
         self.state.next_seq += records;
         for position in received.iter().map(|input| &input.position) {
             self.state.take(&position.topic, position.partition, position.offset);
+        }
+        if records > 0 {
+            observer.committed();
         }
         overlay.recorded = records > 0;
         overlay.fold_in(&mut self.state, &mut self.alarms);
