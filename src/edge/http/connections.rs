@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -41,65 +41,6 @@ const READ_AHEAD: usize = 128 << 10;
 const LOBBY: usize = 64;
 /// How long one of these waits for another to end.
 const IN_LOBBY: Duration = Duration::from_secs(1);
-/// Threads that read files and large bodies.
-const READERS: usize = 16;
-
-/// A site that is open, on threads of its own.
-#[derive(Debug)]
-pub struct Server {
-    address: SocketAddr,
-    runtime: tokio::runtime::Runtime,
-    stop: watch::Sender<bool>,
-    served: tokio::task::JoinHandle<usize>,
-}
-
-impl Server {
-    /// Opens a site on a listener that is bound.
-    ///
-    /// # Errors
-    ///
-    /// The system gives no threads, or the listener is none.
-    pub fn start(listener: std::net::TcpListener, site: Site) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .max_blocking_threads(READERS)
-            .thread_name("http")
-            .enable_all()
-            .build()?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let (stop, mut asked) = watch::channel(false);
-        let patience = site.limits.timeout;
-        let listener = {
-            let _inside = runtime.enter();
-            TcpListener::from_std(listener)?
-        };
-        let stopped = async move { drop(asked.wait_for(|stop| *stop).await) };
-        let served = runtime.spawn(serve(listener, site, stopped, patience));
-        Ok(Self { address, runtime, stop, served })
-    }
-
-    /// Where it listens.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Takes no more connections, and lets those that wait for news go; requests that are under way go on.
-    pub fn close(&self) {
-        self.stop.send_replace(true);
-    }
-
-    /// Closes, and waits until all requests are answered, at most `patience`. How many connections were
-    /// cut off.
-    #[must_use]
-    pub fn stop(self, patience: Duration) -> usize {
-        self.close();
-        let served = self.runtime.block_on(async { timeout(patience, self.served).await });
-        self.runtime.shutdown_background();
-        served.map_or(1, |served| served.unwrap_or(0))
-    }
-}
 
 /// Serves a site until `stop`, then until its open requests are answered, at most `patience`. How many
 /// connections were cut off.

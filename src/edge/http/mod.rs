@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
-pub use self::connections::{Server, serve};
+pub use self::connections::serve;
 pub use self::openapi::openapi;
 pub use self::routes::ROUTES;
 pub use self::switches::{Change, Switch};
