@@ -299,6 +299,22 @@ fn why_a_message_waits() {
     assert!(json[0]["would_move_it"].as_array().unwrap().iter().any(|r| r["at"].is_string()));
 }
 
+/// What a program is told is all that a person is shown: it can be read back and shown elsewhere.
+#[test]
+fn an_answer_travels() {
+    let run = Run::new("travels", "absent");
+    for at in 1..run.records() {
+        let at = at.to_string();
+        let mut args = run.asks("m1");
+        args.extend(["--user", USER, "--at", &at, "--output", "json"]);
+        let json = run.json(&deferd(&args));
+        let answers: Vec<deferd::engine::history::Answer> =
+            serde_json::from_value(json.clone()).unwrap();
+        assert_eq!(answers[0].waits.is_none(), json[0].get("stands").is_none(), "{at}");
+        assert_eq!(serde_json::to_value(answers).unwrap(), json, "{at}");
+    }
+}
+
 #[test]
 fn why_a_message_ended() {
     let run = Run::new("ended", "delivered");

@@ -4,7 +4,7 @@
 //! reader needs ([`Head`]) and decoded by whoever wants more.
 
 use std::borrow::Cow;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Deref};
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use super::lines::{Line, Lines};
 use crate::domain::time::{Timestamp, rfc3339};
+use crate::engine::history;
 use crate::record::input::Reader;
-use crate::record::journal::{BadRecord, RULES, Record};
+use crate::record::journal::Record;
 
 /// The longest line that can be a record.
 const LONGEST: usize = 64 << 20;
@@ -64,21 +65,12 @@ pub(super) struct Export {
     pub(super) content: bool,
 }
 
-/// A record's line.
+/// A record's line, and where it stands.
 #[derive(Debug)]
 pub(super) struct Entry<'a> {
+    line: history::Line<'a>,
     /// From 1.
-    pub(super) line: u64,
-    /// The line.
-    pub(super) bytes: &'a [u8],
-    /// Its number in the journal.
-    pub(super) seq: u64,
-    /// When it was decided.
-    pub(super) at: Timestamp,
-    /// Its user, canonical.
-    pub(super) user: Option<Cow<'a, str>>,
-    /// It changes the policy.
-    pub(super) is_policy: bool,
+    pub(super) number: u64,
     /// It does not follow the one before: in words.
     pub(super) broken: Option<String>,
     reader: &'a Reader,
@@ -87,12 +79,15 @@ pub(super) struct Entry<'a> {
 impl<'a> Entry<'a> {
     /// The record itself.
     pub(super) fn record(&self) -> anyhow::Result<Record<'a>> {
-        let record = Record::read_by(self.bytes, self.reader)?;
-        if record.rules > RULES {
-            let found = record.rules;
-            bail!(BadRecord::Newer { found });
-        }
-        Ok(record)
+        Ok(self.line.record(self.reader)?)
+    }
+}
+
+impl<'a> Deref for Entry<'a> {
+    type Target = history::Line<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.line
     }
 }
 
@@ -212,12 +207,14 @@ impl<'r> JournalFile<'r> {
         let broken = self.follows(seq, epoch, head.prev);
         self.last = Some((seq, epoch));
         Ok(Some(Entry {
-            line: line.number,
-            bytes: &line.bytes,
-            seq,
-            at,
-            is_policy: head.user.is_none() && head.input.is_some(),
-            user: head.user,
+            line: history::Line {
+                seq,
+                at,
+                is_policy: head.user.is_none() && head.input.is_some(),
+                user: head.user,
+                bytes: &line.bytes,
+            },
+            number: line.number,
             broken,
             reader: self.reader,
         }))

@@ -5,6 +5,7 @@
 
 pub mod envelope;
 mod fault;
+pub mod head;
 pub mod input;
 pub mod journal;
 mod normal;

@@ -6,7 +6,6 @@ use std::ops::ControlFlow;
 use anyhow::bail;
 use serde_json::{Value, json};
 
-use super::follow::Followed;
 use super::paint::{BAD, BOLD, DIM, GOOD, paint};
 use super::rows::{self, Cell, Row};
 use super::{Answer, Point, picture};
@@ -14,6 +13,7 @@ use crate::cli::args::{self, Output};
 use crate::cli::journal_file::JournalFile;
 use crate::domain::address::Address;
 use crate::domain::time::Timestamp;
+use crate::engine::history::Followed;
 use crate::engine::state::State;
 use crate::record::input::Reader;
 

@@ -9,12 +9,12 @@ use anyhow::{Context, bail};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::follow::Followed;
 use super::timeline::Shown;
 use super::{Answer, Span};
 use crate::cli::args;
 use crate::cli::journal_file::{EXPORTED, Export, JournalFile};
 use crate::domain::address::Address;
+use crate::engine::history::Followed;
 use crate::record::envelope::Envelope;
 use crate::record::input::Reader;
 use crate::record::journal::Record;

@@ -5,7 +5,6 @@ use std::fmt::Display;
 
 use serde::Serialize;
 
-use super::facts::short;
 use super::paint::span;
 use crate::domain::input::{
     Attach, DeliveryOutcome, DeviceRef, Fact, MessageByHand, MessageSubmitted, SmsReport,
@@ -14,6 +13,7 @@ use crate::domain::input::{
 use crate::domain::message::Interwork;
 use crate::domain::reachability::DeviceName;
 use crate::domain::time::Timestamp;
+use crate::engine::history::short;
 use crate::record::input::Read;
 
 /// Attempts by their ids.

@@ -2,8 +2,6 @@
 
 mod diff;
 mod export;
-pub(super) mod facts;
-pub(super) mod follow;
 mod input_words;
 pub(super) mod paint;
 mod picture;
@@ -25,7 +23,7 @@ use super::config::Loaded;
 use super::journal_file::JournalFile;
 use super::{Answer, settings};
 use crate::domain::address::Address;
-use crate::domain::event::Event;
+use crate::engine::history::Holders;
 use crate::record::input::Reader;
 
 /// Runs it.
@@ -56,7 +54,7 @@ pub(super) fn replay(
                     return Ok(Answer::No);
                 }
                 [(first, _), more @ ..] if more.iter().all(|(user, _)| user == first) => {
-                    Some(first.parse_as(&reader)?)
+                    Some(named(first, &reader)?)
                 }
                 several => bail!(ambiguous(message, several)),
             }
@@ -108,70 +106,25 @@ pub(super) fn address(text: &str, reader: &Reader) -> anyhow::Result<Address> {
 }
 
 /// A user as a journal names it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct UserName(pub(super) String);
-
-impl UserName {
-    pub(super) fn parse_as(&self, reader: &Reader) -> anyhow::Result<Address> {
-        Address::parse(&self.0, &reader.home).with_context(|| format!("user `{}`", self.0))
-    }
+pub(super) fn named(user: &str, reader: &Reader) -> anyhow::Result<Address> {
+    Address::parse(user, &reader.home).with_context(|| format!("user `{user}`"))
 }
 
-/// Whose the messages of this id are, and who sent them, in order.
-///
-/// A first pass of two: most lines are looked at for the id alone.
+/// Whose the messages of this id are, and who sent them, in order: a first pass of two.
 pub(super) fn find(
     path: &Path,
     message: &str,
     reader: &Reader,
-) -> anyhow::Result<Vec<(UserName, String)>> {
+) -> anyhow::Result<Vec<(String, String)>> {
     if path.as_os_str() == "-" {
         bail!("standard input is read once: say whose message it is with --user");
     }
-    let quoted = serde_json::to_string(message)?;
-    let finder = quoted.as_bytes();
-    let mut found = Vec::new();
+    let mut holders = Holders::of(message);
     JournalFile::open(path, reader)?.read(|entry| {
-        if entry.user.is_none() || !contains(entry.bytes, finder) {
-            return Ok(ControlFlow::Continue(()));
-        }
-        let record = entry.record()?;
-        let user = UserName(record.user.as_deref().unwrap_or_default().to_owned());
-        for event in &record.events {
-            let from = if let Event::Deferred { m, content: Some(content), .. } = event
-                && *m.1 == *message
-            {
-                content.from.to_string()
-            } else if let Event::Handled { id, from, .. } = event
-                && **id == *message
-            {
-                from.to_string()
-            } else {
-                continue;
-            };
-            let one = (user.clone(), from);
-            if !found.contains(&one) {
-                found.push(one);
-            }
-        }
+        holders.take(entry, reader)?;
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok(found)
-}
-
-fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    let Some(first) = part.get(1) else { return false };
-    // The quote is everywhere; what stands after it is not.
-    let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|byte| byte == first) {
-        let (before, after) = rest.split_at(at);
-        let opens = bytes.len() - after.len() > 0 && before.last().is_none_or(|b| *b == b'"');
-        if opens && after.starts_with(part.get(1..).unwrap_or_default()) {
-            return true;
-        }
-        rest = after.get(1..).unwrap_or_default();
-    }
-    false
+    Ok(holders.found().to_vec())
 }
 
 /// What to say of an id that nobody knows.
@@ -185,8 +138,8 @@ pub(super) fn unknown(message: &str, path: &Path) -> String {
 }
 
 /// What to say of an id that several users have.
-pub(super) fn ambiguous(message: &str, found: &[(UserName, String)]) -> String {
+pub(super) fn ambiguous(message: &str, found: &[(String, String)]) -> String {
     let list: Vec<String> =
-        found.iter().map(|(user, from)| format!("  {} from {from}", user.0)).collect();
+        found.iter().map(|(user, from)| format!("  {user} from {from}")).collect();
     format!("several users have a message `{message}`; add --user:\n{}", list.join("\n"))
 }

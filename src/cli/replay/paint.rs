@@ -7,6 +7,7 @@ use anstyle::{AnsiColor, Style};
 
 use crate::domain::event::{End, Event, LegEnd};
 use crate::domain::time::Timestamp;
+pub(in crate::cli) use crate::engine::history::beside;
 
 pub(in crate::cli) const DIM: Style = Style::new().dimmed();
 pub(in crate::cli) const BOLD: Style = Style::new().bold();
@@ -83,17 +84,6 @@ pub(in crate::cli) fn day(at: Timestamp) -> String {
 pub(in crate::cli) fn time_of_day(at: Timestamp) -> String {
     let text = at.to_string();
     text.split('T').nth(1).unwrap_or_default().trim_end_matches('Z').to_owned()
-}
-
-/// An instant beside another one: the time of day where the day is the same.
-pub(in crate::cli) fn beside(at: Timestamp, now: Timestamp) -> String {
-    if at == Timestamp::MAX {
-        "further notice".into()
-    } else if day(at) == day(now) {
-        time_of_day(at)
-    } else {
-        at.to_string()
-    }
 }
 
 /// How long something is: `600s`, `2h46m`, `3d04h`; seconds as long as a person can take them in.

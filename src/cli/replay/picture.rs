@@ -5,7 +5,6 @@ use std::ops::ControlFlow;
 
 use serde_json::{Map, Value, json};
 
-use super::follow::Followed;
 use super::paint::{BOLD, DIM, WAITS, beside, paint, span};
 use super::rows::{self, Cell, Row};
 use super::{Answer, Point};
@@ -13,6 +12,7 @@ use crate::cli::args::{self, Output};
 use crate::cli::journal_file::{Entry, JournalFile};
 use crate::domain::address::Address;
 use crate::domain::time::Timestamp;
+use crate::engine::history::Followed;
 use crate::engine::state::State;
 use crate::record::input::Reader;
 use crate::record::journal::Record;

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::facts::{Basis, Belief};
-use super::follow::Followed;
 use super::paint::beside;
 use crate::domain::command::{access_word, what_word};
 use crate::domain::decide::Armed;
@@ -17,6 +15,7 @@ use crate::domain::reachability::{DeviceId, SlotName, SlotState};
 use crate::domain::standing::Standing;
 use crate::domain::time::Timestamp;
 use crate::domain::user::{Deferred, Device, SmsAttempt, UcnState, User};
+use crate::engine::history::{Basis, Belief, Followed};
 use crate::engine::state::State;
 
 /// A field's value.

@@ -11,8 +11,9 @@ use super::{Answer, Span, picture, rows, timeline};
 use crate::cli::args::{self, Output};
 use crate::cli::journal_file::JournalFile;
 use crate::domain::command::{access_word, what_word};
-use crate::domain::event::{Access, End, Event};
+use crate::domain::event::{Access, Event};
 use crate::domain::time::Timestamp;
+use crate::engine::history::end_word;
 use crate::engine::state::State;
 use crate::record::input::Reader;
 
@@ -111,25 +112,6 @@ fn add(counts: &mut Counts, what: &str) {
         None => {
             counts.insert(what.to_owned(), 1);
         }
-    }
-}
-
-/// How a message ended, in a word or two.
-pub(in crate::cli) fn end_word(end: End) -> String {
-    match end {
-        End::Delivered(access) => format!("delivered by {}", access_word(access)),
-        End::Assumed => "delivered by sms, assumed".into(),
-        End::Stored => "stored".into(),
-        End::Rejected => "rejected".into(),
-        End::Forwarded => "forwarded".into(),
-        End::Expired(Some(class)) => format!("expired, last {class}"),
-        End::Expired(None) => "expired".into(),
-        End::Declined => "declined".into(),
-        End::Quota => "over quota".into(),
-        End::Identity => "identity changed".into(),
-        End::Purged => "purged".into(),
-        End::Revoked => "revoked".into(),
-        End::Cancelled => "cancelled".into(),
     }
 }
 

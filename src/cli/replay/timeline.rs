@@ -8,8 +8,6 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::export::without_content;
-use super::facts::short;
-use super::follow::Followed;
 use super::paint::{
     ASKED, BAD, BOLD, DIM, HAPPENED, beside, day, paint, span as time_span, style_of, time_of_day,
 };
@@ -20,6 +18,7 @@ use crate::domain::address::Address;
 use crate::domain::command::{Command, about, access_word, notice_word, what_word};
 use crate::domain::event::Event;
 use crate::domain::time::Timestamp;
+use crate::engine::history::{Followed, short};
 use crate::record::envelope::Envelope;
 use crate::record::input::Reader;
 use crate::record::journal::Record;

@@ -74,7 +74,7 @@ pub(super) fn verify(
             digest = state.policy.digest();
         }
         if record.policy != digest && other_policy.is_none() {
-            let (seq, line) = (entry.seq, entry.line);
+            let (seq, line) = (entry.seq, entry.number);
             let theirs = &record.policy;
             other_policy = Some(format!(
                 "{name}:{line}: seq {seq} was decided by policy {theirs}, and the one in force is {digest}"
@@ -146,7 +146,7 @@ fn difference(
     });
     Difference {
         seq: record.seq,
-        place: format!("{file}:{}", entry.line),
+        place: format!("{file}:{}", entry.number),
         at: record.at.to_string(),
         user: record.user.as_deref().unwrap_or_default().to_owned(),
         input,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::command::about;
 use crate::domain::event::{Event, Hold, HoldBy};
@@ -14,14 +14,22 @@ use crate::record::journal::Record;
 
 /// Something we believe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::cli) enum Belief {
+pub enum Belief {
+    /// The policy in force.
     Policy,
+    /// Whether the user is attached there.
     Slot(SlotName),
+    /// A device.
     Device(DeviceId),
+    /// Why no SMS may go.
     Block,
+    /// The wait for IP.
     Episode,
+    /// When SMS is tried again by itself.
     Ladder,
+    /// The one SMS that may be out.
     SmsSlot,
+    /// A hold by a person.
     Hold,
     /// The last thing that happened to a message.
     Message(u32),
@@ -29,31 +37,36 @@ pub(in crate::cli) enum Belief {
     Accepted(u32),
     /// Its last attempt.
     Attempt(u32),
+    /// Its wait after a failure.
     Backoff(u32),
+    /// Its SMS of which nobody knows.
     Parked(u32),
+    /// What the user wants.
     Preferences,
 }
 
 /// The record behind it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(in crate::cli) struct Basis {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Basis {
     /// Its number.
-    pub(in crate::cli) seq: u64,
+    pub seq: u64,
     /// When it was decided.
     #[serde(with = "rfc3339")]
-    pub(in crate::cli) at: Timestamp,
+    pub at: Timestamp,
     /// What type of fact.
     #[serde(rename = "type")]
-    pub(in crate::cli) kind: String,
+    pub kind: String,
     /// Who told it.
-    pub(in crate::cli) source: String,
+    pub source: String,
     /// When it was observed, where told.
-    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
-    pub(in crate::cli) observed: Option<Timestamp>,
+    #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub observed: Option<Timestamp>,
 }
 
 impl Basis {
-    pub(in crate::cli) fn of(record: &Record<'_>) -> Self {
+    /// A record as the basis of what follows from it.
+    #[must_use]
+    pub fn of(record: &Record<'_>) -> Self {
         let (seq, at) = (record.seq, record.at);
         let envelope = record.input.and_then(|raw| Envelope::read(raw.get().as_bytes()).ok());
         let (kind, source, observed) = match envelope {
@@ -66,7 +79,8 @@ impl Basis {
     }
 
     /// In words: `#7 cs.attached, /probe/msc1`.
-    pub(in crate::cli) fn words(&self) -> String {
+    #[must_use]
+    pub fn words(&self) -> String {
         if self.kind == "timer.fired" {
             return format!("#{} timer", self.seq);
         }
@@ -75,20 +89,22 @@ impl Basis {
 }
 
 /// A type without what all of them share.
-pub(in crate::cli) fn short(kind: &str) -> &str {
+#[must_use]
+pub fn short(kind: &str) -> &str {
     let kind = kind.strip_prefix("cpm.").unwrap_or(kind);
     kind.strip_suffix(".v1").unwrap_or(kind)
 }
 
 /// All of them, of one user.
 #[derive(Debug, Default)]
-pub(in crate::cli) struct Facts {
+pub struct Facts {
     by: HashMap<Belief, Basis>,
 }
 
 impl Facts {
     /// What a belief rests on.
-    pub(in crate::cli) fn basis(&self, belief: Belief) -> Option<&Basis> {
+    #[must_use]
+    pub fn basis(&self, belief: Belief) -> Option<&Basis> {
         self.by.get(&belief)
     }
 
@@ -112,7 +128,8 @@ impl Facts {
     }
 
     /// What an obstacle rests on.
-    pub(in crate::cli) fn behind(&self, obstacle: &Obstacle, place: u32) -> Option<&Basis> {
+    #[must_use]
+    pub fn behind(&self, obstacle: &Obstacle, place: u32) -> Option<&Basis> {
         let device = |key: &str| Belief::Device(DeviceId::of(key));
         let belief = match obstacle {
             Obstacle::Held(Hold { by: HoldBy::Dnd | HoldBy::Rule(_), .. }) => Belief::Preferences,

@@ -2,36 +2,37 @@
 
 use std::sync::Arc;
 
+use super::Line;
 use super::facts::Facts;
-use crate::cli::journal_file::Entry;
 use crate::domain::address::Address;
 use crate::domain::command::Command;
 use crate::domain::open::View;
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 use crate::domain::user::User;
-use crate::engine::state::policy_of;
+use crate::engine::state::{BrokenJournal, policy_of};
 use crate::record::journal::Record;
 
 /// A user, as the records so far have left it.
 #[derive(Debug)]
-pub(in crate::cli) struct Followed {
+pub struct Followed {
     address: String,
     /// The state.
-    pub(in crate::cli) user: User,
+    pub user: User,
     /// The policy in force.
-    pub(in crate::cli) policy: Arc<Policy>,
+    pub policy: Arc<Policy>,
     /// What the state rests on.
-    pub(in crate::cli) facts: Facts,
+    pub facts: Facts,
     /// The last record of the journal seen, whosever it was.
-    pub(in crate::cli) last: Option<(u64, Timestamp)>,
+    pub last: Option<(u64, Timestamp)>,
     /// Records of the user seen.
-    pub(in crate::cli) records: u64,
+    pub records: u64,
 }
 
 impl Followed {
     /// A user of whom nothing is known.
-    pub(in crate::cli) fn new(address: &Address) -> Self {
+    #[must_use]
+    pub fn new(address: &Address) -> Self {
         Self {
             address: address.to_string(),
             user: User::new(address.clone()),
@@ -44,22 +45,27 @@ impl Followed {
 
     /// Whether a record may move it: one of the user's, or a change of policy. All others are not
     /// decoded.
-    pub(in crate::cli) fn concerns(&self, entry: &Entry<'_>) -> bool {
-        entry.is_policy || entry.user.as_deref() == Some(&*self.address)
+    #[must_use]
+    pub fn concerns(&self, line: &Line<'_>) -> bool {
+        line.is_policy || line.user.as_deref() == Some(&*self.address)
     }
 
     /// Notes that a record has gone by.
-    pub(in crate::cli) fn pass(&mut self, entry: &Entry<'_>) {
-        let at = self.last.map_or(entry.at, |(_, at)| at.max(entry.at));
-        self.last = Some((entry.seq, at));
+    pub fn pass(&mut self, line: &Line<'_>) {
+        let at = self.last.map_or(line.at, |(_, at)| at.max(line.at));
+        self.last = Some((line.seq, at));
     }
 
     /// Moves the state by a record that concerns it. `each` sees every command that an event asked for.
-    pub(in crate::cli) fn apply(
+    ///
+    /// # Errors
+    ///
+    /// [`BrokenJournal::Policy`]: it changes the policy to none.
+    pub fn apply(
         &mut self,
         record: &Record<'_>,
         mut each: impl FnMut(Command),
-    ) -> anyhow::Result<()> {
+    ) -> Result<(), BrokenJournal> {
         if let Some(policy) = policy_of(record)? {
             self.policy = Arc::new(policy);
             self.facts.policy(record);
@@ -82,7 +88,8 @@ impl Followed {
     }
 
     /// The state as it reads at an instant.
-    pub(in crate::cli) fn view(&self, now: Timestamp) -> View<'_> {
+    #[must_use]
+    pub fn view(&self, now: Timestamp) -> View<'_> {
         View { user: &self.user, policy: &self.policy, at: now, now, fresh: None }
     }
 }
