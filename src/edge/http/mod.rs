@@ -13,12 +13,14 @@ mod events;
 mod feeds;
 mod forms;
 mod health;
+mod journals;
 mod openapi;
 mod refusal;
 mod routes;
 mod switches;
 mod token;
 mod users;
+mod waiting;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -190,7 +192,15 @@ impl Serving {
         user: &str,
         question: impl FnOnce(&mut dyn Desk) -> T + Send + 'static,
     ) -> Result<T, Refusal> {
-        let partition = partition_of(user, self.partitions());
+        self.ask_partition(partition_of(user, self.partitions()), question).await
+    }
+
+    /// Asks one shard, in the same way.
+    async fn ask_partition<T: Send + 'static>(
+        &self,
+        partition: u32,
+        question: impl FnOnce(&mut dyn Desk) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
         let asks = self.site.asks.get(partition as usize);
         let asks = asks.ok_or_else(|| Refusal::internal("this user's partition is not there"))?;
         let (tell, answer) = tokio::sync::oneshot::channel();

@@ -146,6 +146,35 @@ fn operation(method: &str, path: &str, says: &str) -> Value {
             parameters.push(asked("limit", "Messages to show", limit));
             responses.insert("200".into(), answer("What is known now", None));
         }
+        "/v1/users" => {
+            let says = "`next` of the answer before";
+            parameters.push(asked("after", says, json!({ "type": "string" })));
+            let limit = json!({ "type": "integer", "minimum": 1, "maximum": 1000, "default": 100 });
+            parameters.push(asked("limit", "Users", limit));
+            responses.insert("200".into(), answer("The next users", None));
+        }
+        "/v1/users/{user}/journal" => {
+            let from = json!({ "type": "integer", "minimum": 0 });
+            parameters.push(asked("from", "The first record; absent: the newest page", from));
+            let limit =
+                json!({ "type": "integer", "minimum": 1, "maximum": 10000, "default": 100 });
+            parameters.push(asked("limit", "Records", limit));
+            let says = "Show the content of messages too";
+            parameters.push(asked("with_content", says, json!({ "type": "string" })));
+            let schema = json!({ "$ref": "#/components/schemas/cpm.journal.v1" });
+            let content = json!({ "application/x-ndjson": { "schema": schema } });
+            let lines = json!({ "description": "A record a line", "content": content });
+            responses.insert("200".into(), lines);
+        }
+        "/v1/messages/{id}" | "/v1/messages/{id}/why" => {
+            let says = "Its user, in any form; without, the whole journal is looked through";
+            parameters.push(asked("user", says, json!({ "type": "string" })));
+            responses.insert("200".into(), answer("What is known of it", None));
+            responses
+                .insert("300".into(), answer("Several users have such a message", Some("error")));
+            responses
+                .insert("429".into(), answer("Others read the journal already", Some("error")));
+        }
         "/v1/switches/{switch}" => {
             if method != "GET" {
                 put("requestBody", switch_body(method == "PUT"));

@@ -11,12 +11,16 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use serde::de::DeserializeOwned;
 
 use super::refusal::{Refusal, bytes_answer};
-use super::{Serving, events, feeds, health, switches, users};
+use super::{Serving, events, feeds, health, journals, switches, users, waiting};
 
 /// Every route: method, path, and what it is for.
 pub const ROUTES: &[(&str, &str, &str)] = &[
     ("POST", "/v1/events", "Hand in events, one or a batch: answered when they are durable"),
     ("GET", "/v1/users/{user}", "What is known of a user: devices, messages, what is in their way"),
+    ("GET", "/v1/users", "The users for whom messages wait: ?limit=100&after=CURSOR"),
+    ("GET", "/v1/users/{user}/journal", "The records of a user, a line each; newest, or ?from=SEQ"),
+    ("GET", "/v1/messages/{id}", "Where a message stands, or how it ended; quicker with ?user="),
+    ("GET", "/v1/messages/{id}/why", "What is in its way, because of what, what would release it"),
     ("GET", "/v1/deliveries", "Deliveries to make; keep the cursor: ?after=CURSOR&wait=30"),
     ("GET", "/v1/notifications", "Notifications to send, in the same way"),
     ("GET", "/v1/dead-letters", "Inputs that nobody could use, in the same way"),
@@ -51,6 +55,10 @@ fn handler(method: &str, path: &str) -> MethodRouter<Arc<Serving>> {
     match (method, path) {
         (_, "/v1/events") => post(events::post),
         (_, "/v1/users/{user}") => get(users::user),
+        (_, "/v1/users") => get(waiting::users),
+        (_, "/v1/users/{user}/journal") => get(journals::journal),
+        (_, "/v1/messages/{id}") => get(journals::message),
+        (_, "/v1/messages/{id}/why") => get(journals::why),
         (_, "/v1/deliveries") => get(feeds::deliveries),
         (_, "/v1/notifications") => get(feeds::notifications),
         (_, "/v1/dead-letters") => get(feeds::dead_letters),
