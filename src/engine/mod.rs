@@ -11,6 +11,7 @@ pub mod history;
 pub mod intake;
 pub mod observer;
 pub mod overlay;
+pub mod picture;
 pub mod ports;
 pub mod replay;
 pub mod shard;
