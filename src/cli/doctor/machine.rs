@@ -75,7 +75,7 @@ fn synchronised(timesyncd: &Path) -> Finding {
         }
     }
     let advice = "timedatectl: `System clock synchronized` must be yes";
-    Finding::unknown(CHECK, "cannot tell whether anybody keeps the clock right", advice)
+    Finding::unknown(CHECK, "cannot tell whether it is set by NTP", advice)
 }
 
 pub(super) fn limits(config: &Config) -> Vec<Finding> {

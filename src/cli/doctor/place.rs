@@ -60,7 +60,7 @@ pub(super) fn look(config: &Config) -> Vec<Finding> {
 /// The nearest directory above a path that is not there yet.
 fn nearest(path: &Path) -> PathBuf {
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    whole.ancestors().find(|above| above.is_dir()).unwrap_or(Path::new("/")).to_owned()
+    whole.ancestors().find(|above| above.is_dir()).map_or_else(|| "/".into(), Path::to_owned)
 }
 
 fn rights(path: &Path, meta: &fs::Metadata) -> Finding {
