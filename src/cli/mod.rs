@@ -7,7 +7,7 @@ pub mod config;
 mod configuration;
 mod demo;
 mod ingest;
-mod journal_file;
+mod journal;
 mod lines;
 mod progress;
 mod replay;
