@@ -23,6 +23,7 @@ use deferd::cli::simulation::{Outcomes, Simulation};
 use deferd::domain::address::Home;
 use deferd::domain::time::Timestamp;
 use deferd::edge::ek::{Ek, Limits};
+use deferd::engine::checkpoint;
 use deferd::engine::replay::apply_line;
 use deferd::engine::state::State;
 use deferd::engine::worker::Settings;
@@ -310,7 +311,7 @@ fn damaged_bytes_never_panic() {
             let _ = reader.normalise(&input, now);
             let _ = Envelope::from_binary([("ce_id", input.as_slice())], &input);
             let _ = apply_line(&mut State::default(), &line);
-            let _ = State::from_checkpoint(&line);
+            let _ = checkpoint::restore(0, [&line]);
             let mut ek = Ek::new(Home::default(), "/p".to_owned(), Limits::default());
             let _ = (ek.line(1, &packet), ek.line(2, &packet), ek.finish());
             if let Some(toml) = &toml {

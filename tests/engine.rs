@@ -11,6 +11,8 @@
     reason = "a test fails by panicking, and says so"
 )]
 
+#[path = "engine/checkpoints.rs"]
+mod checkpoints;
 mod samples;
 mod seeded;
 
@@ -22,6 +24,7 @@ use deferd::domain::command::Command;
 use deferd::domain::policy::Policy;
 use deferd::domain::time::Timestamp;
 use deferd::domain::user::User;
+use deferd::engine::checkpoint;
 use deferd::engine::ports::{Clock, LogError, Position, Received};
 use deferd::engine::replay::{apply_line, restore};
 use deferd::engine::state::{BrokenJournal, State};
@@ -41,6 +44,9 @@ impl Clock for SetClock {
         self.0.get()
     }
 }
+
+/// The identity of the logs of these tests.
+const LOG: u128 = 7;
 
 type TestWorker = Worker<MemoryLog, SetClock>;
 
@@ -105,7 +111,7 @@ fn a_crash_anywhere_changes_nothing() {
                 let mut checkpoint = None;
                 let left = run_owned(&script, |index, worker| {
                     if kept == Some(index) {
-                        checkpoint = Some(worker.state().checkpoint());
+                        checkpoint = Some(worker.state().checkpoint(LOG));
                     }
                     if index == broken { Some(checkpoint.take()) } else { None }
                 });
@@ -178,8 +184,7 @@ fn restore_is_replay() {
         for (index, (at, received)) in script.0.iter().enumerate() {
             go(&mut worker, *at, received);
             if index == script.0.len() / 3 {
-                kept = State::from_checkpoint(&worker.state().checkpoint());
-                assert!(kept.is_some());
+                kept = Some(checkpoint::restore(LOG, worker.state().checkpoint(LOG)).unwrap());
             }
         }
         let whole = restore(worker.log(), None).unwrap();
@@ -265,7 +270,7 @@ fn a_changed_policy_reaches_everybody() {
         worker.log().outputs.clear();
 
         clock.0.set(s(200));
-        worker.change_policy(Policy::default());
+        worker.change_policy(Policy::default(), None);
         worker.step().unwrap();
         if crash {
             let log = std::mem::take(worker.log()).after_crash();
@@ -291,39 +296,12 @@ fn a_changed_policy_is_journalled_once() {
     let clock = SetClock::default();
     let mut worker = open(MemoryLog::default(), &clock, None);
     worker.step().unwrap();
-    worker.change_policy(Policy::default().with("settle_seconds", "0").unwrap());
+    worker.change_policy(Policy::default().with("settle_seconds", "0").unwrap(), None);
     worker.log().fail.answer = true;
     worker.step().unwrap_err();
     worker.step().unwrap();
     let changes = worker.log().lines().iter().filter(|l| is(l, "cpm.policy.changed.v1")).count();
     assert_eq!(changes, 2);
-}
-
-/// A checkpoint that is cut, changed by one bit, or of another version is none.
-#[test]
-fn a_damaged_checkpoint_is_thrown_away() {
-    let (script, _) = grow(3, 40);
-    let mut worker = open(MemoryLog::default(), &SetClock::default(), None);
-    for (at, received) in &script.0 {
-        go(&mut worker, *at, received);
-    }
-    let whole = worker.state().checkpoint();
-    assert_eq!(State::from_checkpoint(&whole).unwrap().checkpoint(), whole);
-    for end in 0..whole.len() {
-        assert!(State::from_checkpoint(&whole[..end]).is_none(), "cut after {end}");
-    }
-    for bit in 0..whole.len() * 8 {
-        let mut damaged = whole.clone();
-        damaged[bit / 8] ^= 1 << (bit % 8);
-        assert!(State::from_checkpoint(&damaged).is_none(), "bit {bit}");
-    }
-    // Another version, with a digest that is right.
-    let (body, _) = whole.split_last_chunk::<32>().unwrap();
-    let mut other = body.to_vec();
-    other[0] += 1;
-    let digest = <sha2::Sha256 as sha2::Digest>::digest(&other);
-    other.extend_from_slice(&digest);
-    assert!(State::from_checkpoint(&other).is_none());
 }
 
 /// A record that does not follow the one before is told by what is wrong with it, and moves nothing.
@@ -339,9 +317,9 @@ fn a_broken_journal_is_told() {
     };
     let refused = |upto: usize, line: &str| {
         let mut state = state(upto);
-        let before = state.checkpoint();
+        let before = state.checkpoint(LOG);
         let error = apply_line(&mut state, line.as_bytes()).unwrap_err();
-        assert_eq!(state.checkpoint(), before);
+        assert_eq!(state.checkpoint(LOG), before);
         error
     };
     assert_eq!(refused(3, &lines[4]), BrokenJournal::Gap { found: 4, expected: 3 });
@@ -522,7 +500,7 @@ fn run(script: &Script, mut before: impl FnMut(usize, &mut TestWorker)) -> Left 
 /// The same, where `crash` says before which steps the process dies, and what checkpoint it leaves.
 fn run_owned(
     script: &Script,
-    mut crash: impl FnMut(usize, &mut TestWorker) -> Option<Option<Vec<u8>>>,
+    mut crash: impl FnMut(usize, &mut TestWorker) -> Option<Option<Vec<Vec<u8>>>>,
 ) -> Left {
     let clock = SetClock::default();
     let mut worker = open(MemoryLog::default(), &clock, None);
@@ -533,7 +511,7 @@ fn run_owned(
         }
         if let Some(checkpoint) = crash(index, &mut worker) {
             let log = std::mem::take(worker.log()).after_crash();
-            let state = checkpoint.map(|bytes| State::from_checkpoint(&bytes).unwrap());
+            let state = checkpoint.map(|chunks| checkpoint::restore(LOG, chunks).unwrap());
             worker = open(log, &clock, state);
         }
         worker.step().unwrap();

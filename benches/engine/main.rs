@@ -7,6 +7,8 @@
 #![allow(clippy::print_stdout, reason = "a bench prints")]
 #![allow(clippy::cast_possible_truncation, reason = "figures for people")]
 
+mod disk;
+mod restart;
 mod stream;
 
 use std::hint::black_box;
@@ -48,6 +50,9 @@ fn main() {
     let count = argument("--inputs=", 500_000) as usize;
     let users = argument("--users=", 1_000_000);
     let seed = argument("--seed=", 1);
+    if std::env::args().any(|arg| arg == "--restart") {
+        return restarted(users);
+    }
     let stream = stream(count, users, seed);
     let mean = stream.bytes as f64 / count as f64;
     println!("bench stream: {count} inputs, {users} users, seed {seed}, digest {}", stream.digest);
@@ -104,6 +109,19 @@ fn main() {
     target("an idle user (one slot known)", idle as f64, "B", 128.0, false);
     target("a user with one waiting message", waiting as f64, "B", 200.0, false);
     target("a timer", 16.0, "B", 40.0, false);
+    disk::report(&stream);
+    restarted(users);
+}
+
+fn restarted(users: u64) {
+    let found = restart::restart(users);
+    let megabytes = found.bytes as f64 / 1e6;
+    println!("\na checkpoint of {users} users, a message each: {megabytes:.0} MB");
+    target("restart from it", found.restart, "s", 0.5, false);
+    target("stall while it is taken, p99.9", found.stall.0 * 1e3, "ms", 5.0, false);
+    let (before, during) = (found.steps.0 * 1e3, found.steps.1 * 1e3);
+    println!("the longest stall: {:.1} ms", found.stall.1 * 1e3);
+    println!("the longest step of 300 inputs: {before:.1} ms before, {during:.1} ms meanwhile");
 }
 
 fn header() {

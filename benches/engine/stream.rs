@@ -149,7 +149,14 @@ fn number(user: u64) -> String {
     format!("tel:+1415{:07}", 1_000_000 + user)
 }
 
-fn event(n: u64, kind: &str, source: &str, user: u64, at: Timestamp, data: &str) -> Arc<[u8]> {
+pub(crate) fn event(
+    n: u64,
+    kind: &str,
+    source: &str,
+    user: u64,
+    at: Timestamp,
+    data: &str,
+) -> Arc<[u8]> {
     raw(n, kind, source, &number(user), at, data)
 }
 

@@ -9,6 +9,7 @@ mod demo;
 mod ingest;
 mod journal;
 mod lines;
+pub mod measures;
 mod progress;
 mod replay;
 mod run;

@@ -14,10 +14,15 @@ pub struct Alarms {
 }
 
 impl Alarms {
+    /// These alarms, as users have them.
+    #[must_use]
+    pub fn of(armed: Vec<(Timestamp, UserKey)>) -> Self {
+        Self { heap: armed.into_iter().map(Reverse).collect() }
+    }
+
     /// Sets the alarm of a user, if it is sooner than the one that is set.
     pub fn set(&mut self, users: &mut Users, key: UserKey, at: Timestamp) {
-        if at < users.alarm(key) {
-            users.set_alarm(key, at);
+        if users.ring_sooner(key, at) {
             self.heap.push(Reverse((at, key)));
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::checkpoint::Chunk;
 use crate::domain::time::Timestamp;
 use crate::record::input::Rejected;
 use crate::record::output::Output;
@@ -126,16 +127,28 @@ pub enum LogError {
 
 /// Where checkpoints go. They may be lost at any time: that costs time, never a message.
 pub trait Store {
-    /// The last checkpoint that was saved whole; `None` where there is none, or none to trust.
-    fn load(&mut self) -> Option<Vec<u8>>;
-
-    /// Keeps a checkpoint instead of the one before.
+    /// The chunks of the last checkpoint that was saved whole, in order; `None` where there is none. Who
+    /// reads them finds out whether they still say what they said, and discards them if not.
     ///
     /// # Errors
     ///
-    /// What went wrong, in words: the checkpoint before stays, or none.
-    fn save(&mut self, checkpoint: &[u8]) -> Result<(), String>;
+    /// What is wrong with what is there, in words. It is gone then, and the next call says `None`.
+    fn load(&mut self) -> Result<Option<Chunks<'_>>, String>;
+
+    /// Keeps a checkpoint instead of the one before; the chunks may be long in coming.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong, in words; also where the chunks end before the last. The checkpoint before
+    /// stays, if there was one.
+    fn save(&mut self, chunks: &mut dyn Iterator<Item = Chunk>) -> Result<(), String>;
+
+    /// Throws away what there is.
+    fn discard(&mut self);
 }
+
+/// The chunks of a checkpoint, as they were saved; or why there are no more, in words.
+pub type Chunks<'a> = Box<dyn Iterator<Item = Result<Vec<u8>, String>> + 'a>;
 
 /// The wall clock, passed in.
 pub trait Clock {

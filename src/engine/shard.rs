@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::observer::Observer;
 use super::ports::{Clock, Log, LogError};
 use super::state::State;
-use super::worker::{Worker, WorkerError};
+use super::worker::{Hand, Worker, WorkerError};
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 
@@ -26,8 +26,8 @@ pub trait Desk {
     fn state(&self) -> &State;
     /// What time it is for this partition: never before its last record.
     fn now(&self) -> Timestamp;
-    /// Decides by another policy from the next step on.
-    fn change_policy(&mut self, policy: Policy);
+    /// Decides by another policy from the next step on; `by`: who changed it by hand.
+    fn change_policy(&mut self, policy: Policy, by: Option<Hand>);
 }
 
 impl<L: Log, C: Clock> Desk for Worker<L, C> {
@@ -39,8 +39,8 @@ impl<L: Log, C: Clock> Desk for Worker<L, C> {
         self.clock().now().max(Self::state(self).at)
     }
 
-    fn change_policy(&mut self, policy: Policy) {
-        Self::change_policy(self, policy);
+    fn change_policy(&mut self, policy: Policy, by: Option<Hand>) {
+        Self::change_policy(self, policy, by);
     }
 }
 

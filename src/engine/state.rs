@@ -4,21 +4,20 @@
 //! tail all go through it.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::checkpoint::Cut;
 use super::ports::Position;
-use super::users::{UserKey, Users, try_unpack};
+use super::users::{UserKey, Users};
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 use crate::record::input::Kind;
 use crate::record::journal::{BadRecord, RULES, Record};
-
-/// The version of a checkpoint's bytes.
-const CHECKPOINT: u32 = 1;
 
 /// All that one partition's journal adds up to.
 #[derive(Debug, Default)]
@@ -39,6 +38,8 @@ pub struct State {
     pub policy_told: bool,
     /// The last input taken of each topic and partition.
     pub taken: Vec<(String, u32, u64)>,
+    /// The checkpoint that is being taken: see [`checkpoint`](super::checkpoint).
+    pub(super) cut: Option<Box<Cut>>,
 }
 
 /// Why a journal cannot be followed: a broken transaction, or bytes that are not ours.
@@ -158,65 +159,6 @@ impl State {
         };
         self.taken.iter().map(position).collect()
     }
-
-    /// The state as a checkpoint.
-    ///
-    /// # Panics
-    ///
-    /// Never: nothing in it cannot be written.
-    #[must_use]
-    pub fn checkpoint(&self) -> Vec<u8> {
-        let policy = serde_json::to_vec(&*self.policy).expect("a policy is JSON");
-        let users = self.users.packed();
-        let parts = Checkpoint {
-            version: CHECKPOINT,
-            rules: RULES,
-            next_seq: self.next_seq,
-            epoch: self.epoch,
-            at: self.at,
-            policy,
-            policy_told: self.policy_told,
-            taken: self.taken.clone(),
-            duplicates: self.duplicates.order.iter().copied().collect(),
-            users: users.iter().map(|user| user.to_vec()).collect(),
-        };
-        let mut bytes = postcard::to_stdvec(&parts).expect("a checkpoint can be written");
-        let digest = Sha256::digest(&bytes);
-        bytes.extend_from_slice(&digest);
-        bytes
-    }
-
-    /// The state of a checkpoint; `None` where it is cut, changed, or of another version: it is thrown
-    /// away then, and the journal read from its start.
-    #[must_use]
-    pub fn from_checkpoint(bytes: &[u8]) -> Option<Self> {
-        let (body, digest) = bytes.split_last_chunk::<32>()?;
-        if Sha256::digest(body).as_slice() != digest {
-            return None;
-        }
-        let parts: Checkpoint = postcard::from_bytes(body).ok()?;
-        if parts.version != CHECKPOINT || parts.rules != RULES {
-            return None;
-        }
-        let mut state = Self {
-            next_seq: parts.next_seq,
-            epoch: parts.epoch,
-            at: parts.at,
-            policy: Arc::new(serde_json::from_slice(&parts.policy).ok()?),
-            policy_told: parts.policy_told,
-            taken: parts.taken,
-            ..Self::default()
-        };
-        for (digest, at) in parts.duplicates {
-            state.duplicates.remember(digest, at);
-        }
-        for packed in parts.users {
-            let user = try_unpack(&packed)?;
-            let key = state.users.key(&user.address);
-            state.users.put(key, user);
-        }
-        Some(state)
-    }
 }
 
 /// The policy that a record changes to, if it is one that does.
@@ -233,20 +175,6 @@ pub fn policy_of(record: &Record<'_>) -> Result<Option<Policy>, BrokenJournal> {
     let changed: Changed = serde_json::from_str(raw.get())
         .map_err(|error| BrokenJournal::Policy { seq: record.seq, why: error.to_string() })?;
     Ok(Some(changed.data))
-}
-
-#[derive(Serialize, Deserialize)]
-struct Checkpoint {
-    version: u32,
-    rules: u32,
-    next_seq: u64,
-    epoch: u64,
-    at: Timestamp,
-    policy: Vec<u8>,
-    policy_told: bool,
-    taken: Vec<(String, u32, u64)>,
-    duplicates: Vec<(u128, Timestamp)>,
-    users: Vec<Vec<u8>>,
 }
 
 /// Topic, partition and offset of `topic/partition/offset`.
@@ -284,6 +212,18 @@ pub fn identity(source: &str, id: &str) -> u128 {
 pub struct Duplicates {
     known: FxHashMap<u128, Timestamp>,
     order: VecDeque<(u128, Timestamp)>,
+    /// How many stood before the first of them: each has a number that never changes.
+    gone: u64,
+    /// The checkpoint that is being taken.
+    walk: Option<DuplicatesWalk>,
+}
+
+/// How far a checkpoint has come: those of these numbers are still to be seen. One that is forgotten
+/// before it was reached is kept; what comes later has a higher number.
+#[derive(Debug)]
+pub struct DuplicatesWalk {
+    left: Range<u64>,
+    kept: VecDeque<(u128, Timestamp)>,
 }
 
 impl Duplicates {
@@ -291,6 +231,12 @@ impl Duplicates {
     #[must_use]
     pub fn contains(&self, digest: u128, now: Timestamp, policy: &Policy) -> bool {
         self.known.get(&digest).is_some_and(|at| *at + policy.duplicate_window > now)
+    }
+
+    /// Makes room for that many more.
+    pub fn reserve(&mut self, more: usize) {
+        self.known.reserve(more);
+        self.order.reserve(more);
     }
 
     /// Remembers one that was taken at `at`.
@@ -309,8 +255,56 @@ impl Duplicates {
             if self.known.get(&digest) == Some(&at) {
                 self.known.remove(&digest);
             }
+            if let Some(walk) = self.walk.as_mut().filter(|walk| walk.left.contains(&self.gone)) {
+                walk.left.start += 1;
+                walk.kept.push_back((digest, at));
+            }
             self.order.pop_front();
+            self.gone += 1;
         }
+    }
+
+    /// Begins to walk over all of them as they are now.
+    pub fn begin_walk(&mut self) {
+        self.walk = Some(self.walk());
+    }
+
+    /// Gives up the walk.
+    pub fn end_walk(&mut self) {
+        self.walk = None;
+    }
+
+    /// A walk over all of them, for as long as nothing changes under it.
+    #[must_use]
+    pub fn walk(&self) -> DuplicatesWalk {
+        let left = self.gone..self.gone + self.order.len() as u64;
+        DuplicatesWalk { left, kept: VecDeque::new() }
+    }
+
+    /// Walks on, over at most `most`, the oldest first. Whether there are more.
+    pub fn walk_on(&mut self, most: usize, see: impl FnMut(u128, Timestamp)) -> bool {
+        let Some(mut walk) = self.walk.take() else { return false };
+        let more = self.walk_by(&mut walk, most, see);
+        self.walk = more.then_some(walk);
+        more
+    }
+
+    /// The same, of a walk that nothing changes under.
+    pub fn walk_by(
+        &self,
+        walk: &mut DuplicatesWalk,
+        most: usize,
+        mut see: impl FnMut(u128, Timestamp),
+    ) -> bool {
+        for _ in 0..most {
+            let next = walk.kept.pop_front().or_else(|| {
+                let number = walk.left.next()?;
+                self.order.get(usize::try_from(number - self.gone).ok()?).copied()
+            });
+            let Some((digest, at)) = next else { return false };
+            see(digest, at);
+        }
+        true
     }
 
     /// How many are remembered.
@@ -323,5 +317,35 @@ impl Duplicates {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is forgotten before a walk has reached it is seen all the same, and what is new is not.
+    #[test]
+    fn a_walk_sees_the_duplicates_it_began_with() {
+        let at = |number: u64| Timestamp::from_millis(number.cast_signed() * 1000);
+        let policy = Policy::default();
+        for forgotten in 0..20 {
+            let mut duplicates = Duplicates::default();
+            let mut seen = Vec::new();
+            for number in 0..10_u64 {
+                duplicates.remember(number.into(), at(number));
+            }
+            duplicates.begin_walk();
+            assert!(duplicates.walk_on(3, |digest, at| seen.push((digest, at))));
+            for number in 10..20_u64 {
+                duplicates.remember(number.into(), at(number));
+            }
+            duplicates.forget(at(forgotten) + policy.duplicate_window, &policy);
+            while duplicates.walk_on(2, |digest, at| seen.push((digest, at))) {
+                duplicates.forget(at(forgotten + 2) + policy.duplicate_window, &policy);
+            }
+            let whole: Vec<_> = (0..10).map(|number| (number.into(), at(number))).collect();
+            assert_eq!(seen, whole, "{forgotten} forgotten");
+        }
     }
 }

@@ -5,18 +5,20 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 
 use super::alarms::Alarms;
+use super::checkpoint::Chunk;
 use super::observer::Observer;
 use super::overlay::Overlay;
 use super::ports::{Batch, Clock, Entry, Fate, Log, LogError, Position, Received};
 use super::replay;
 use super::state::{BrokenJournal, State, identity};
-use super::users::UserKey;
+use super::users::{TABLES, UserKey, Users};
 use crate::domain::decide::{Decided, Ignored, step};
 use crate::domain::input::{Fact, Input, Told};
 use crate::domain::policy::Policy;
@@ -53,6 +55,15 @@ pub enum WorkerError {
     Journal(#[from] BrokenJournal),
 }
 
+/// Who changed a policy by hand, and why.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Hand {
+    /// Who.
+    pub operator: String,
+    /// Why.
+    pub reason: String,
+}
+
 /// What a step did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Done {
@@ -77,10 +88,10 @@ pub struct Worker<L, C> {
     state: State,
     alarms: Alarms,
     digest: String,
-    /// Users to look at because the policy changed.
-    to_look_at: VecDeque<UserKey>,
+    /// Who is to be looked at because the policy changed.
+    looking: Looking,
     /// The policy to journal in the next step.
-    new_policy: Option<Policy>,
+    new_policy: Option<(Policy, Option<Hand>)>,
     /// A commit failed, and the state may be behind the journal.
     behind: bool,
 }
@@ -112,15 +123,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let mut state = replay::restore(&mut log, checkpoint)?;
         log.resume(&state.positions());
         state.epoch += u64::from(state.next_seq > 0);
-        let mut alarms = Alarms::default();
-        let due: Vec<_> = state
-            .users
-            .iter()
-            .filter_map(|(key, user)| Some((key, user.wake_at(&state.policy)?)))
-            .collect();
-        for (key, at) in due {
-            alarms.set(&mut state.users, key, at);
-        }
+        let policy = Arc::clone(&state.policy);
+        let alarms = Alarms::of(state.users.arm(|user| user.wake_at(&policy)));
         let digest = state.policy.digest();
         let differs = !state.policy_told || digest != settings.policy.digest();
         let mut worker = Self {
@@ -130,21 +134,22 @@ impl<L: Log, C: Clock> Worker<L, C> {
             state,
             alarms,
             digest,
-            to_look_at: VecDeque::new(),
+            looking: Looking::default(),
             new_policy: None,
             behind: false,
         };
         if differs {
-            worker.change_policy(settings.policy);
+            worker.change_policy(settings.policy, None);
         }
         // The journal may end behind a changed policy and before somebody was looked at for it.
         worker.look_at_everybody();
         Ok(worker)
     }
 
-    /// Decides by another policy from the next step on. Deadlines that stand are not moved (TM-1).
-    pub fn change_policy(&mut self, policy: Policy) {
-        self.new_policy = Some(policy);
+    /// Decides by another policy from the next step on; the journal keeps who changed it by hand.
+    /// Deadlines that stand are not moved (TM-1).
+    pub fn change_policy(&mut self, policy: Policy, by: Option<Hand>) {
+        self.new_policy = Some((policy, by));
     }
 
     /// The state as committed.
@@ -164,7 +169,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
 
     /// When the next alarm is due; at once where users wait to be looked at.
     pub fn next_alarm(&mut self) -> Option<Timestamp> {
-        if self.to_look_at.is_empty() {
+        if self.looking.is_done() {
             self.alarms.next(&self.state.users)
         } else {
             Some(self.state.at)
@@ -204,8 +209,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
             observer,
         };
         let changed = self.new_policy.clone();
-        if let Some(policy) = &changed {
-            step.change_policy(policy);
+        if let Some((policy, by)) = &changed {
+            step.change_policy(policy, by.as_ref());
         }
         for input in &received {
             step.take(&self.state, &self.reader, input);
@@ -213,7 +218,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let ringing = step.ring_due(&mut self.state, &mut self.alarms, until);
         // What is due goes first, so that a restart, which looks at everybody, changes no order.
         let mut looked = 0;
-        for key in self.to_look_at.iter().take(MAX_BATCH) {
+        for key in self.looking.keys.iter().take(MAX_BATCH) {
             if step.is_full() {
                 break;
             }
@@ -244,7 +249,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         }
         overlay.recorded = records > 0;
         overlay.fold_in(&mut self.state, &mut self.alarms);
-        self.to_look_at.drain(..looked);
+        self.looking.go_on(looked, &self.state.users);
         // An alarm that rang early set none anew: its user was not touched.
         self.rearm(ringing);
         if changed.is_some() {
@@ -275,28 +280,70 @@ impl<L: Log, C: Clock> Worker<L, C> {
 
     /// The changed policy may have become durable with a commit whose answer was lost.
     fn forget_policy_if_told(&mut self) {
-        let told = self.new_policy.as_ref().is_some_and(|policy| policy.digest() == self.digest);
+        let told =
+            self.new_policy.as_ref().is_some_and(|(policy, _)| policy.digest() == self.digest);
         if told && self.state.policy_told {
             self.new_policy = None;
             self.look_at_everybody();
         }
     }
 
+    /// Sets the alarms that rang, or of which nobody knows, and that no commit has set meanwhile.
     fn rearm(&mut self, keys: Vec<UserKey>) {
+        let Self { state, alarms, .. } = self;
         for key in keys {
-            let wake_at = self.state.users.get(key).and_then(|u| u.wake_at(&self.state.policy));
+            if state.users.is_armed(key) {
+                continue;
+            }
+            let wake_at = state.users.see(key, |user| user.wake_at(&state.policy)).flatten();
             if let Some(at) = wake_at {
-                self.alarms.set(&mut self.state.users, key, at);
+                alarms.set(&mut state.users, key, at);
             }
         }
     }
 
     /// A changed policy may have opened something for anybody who waits.
     fn look_at_everybody(&mut self) {
-        let waiting = self.state.users.iter().filter(|(_, user)| !user.messages.is_empty());
-        let mut keys: Vec<UserKey> = waiting.map(|(key, _)| key).collect();
-        keys.sort();
-        self.to_look_at.extend(keys);
+        self.looking = Looking { tables: 0..TABLES, keys: VecDeque::new() };
+        self.looking.go_on(0, &self.state.users);
+    }
+
+    /// Begins a checkpoint of the state as committed, for the log of this identity; one under way is
+    /// given up. It costs next to nothing: [`checkpoint_slice`](Self::checkpoint_slice) does the work.
+    pub fn begin_checkpoint(&mut self, identity: u128) {
+        self.state.begin_cut(identity);
+    }
+
+    /// Writes at most `most` users more of the checkpoint under way, between two steps; the steps go on
+    /// as if it were not there. The chunks that are full: the last one says so, and none come after it.
+    pub fn checkpoint_slice(&mut self, most: usize) -> Vec<Chunk> {
+        self.state.cut_slice(most)
+    }
+}
+
+/// Everybody, one table of users after the other: a million of them hold up no step.
+#[derive(Debug, Default)]
+struct Looking {
+    tables: Range<usize>,
+    /// Of the tables before: who waits for messages, and is still to be looked at.
+    keys: VecDeque<UserKey>,
+}
+
+impl Looking {
+    fn is_done(&self) -> bool {
+        self.keys.is_empty() && self.tables.is_empty()
+    }
+
+    /// Leaves out the first `looked`, who have been looked at, and finds more.
+    fn go_on(&mut self, looked: usize, users: &Users) {
+        self.keys.drain(..looked);
+        let mut cost = 0;
+        while self.keys.len() < MAX_BATCH && cost < MAX_RECORDS {
+            let Some(table) = self.tables.next() else { return };
+            let (seen, waiting) = users.waiting(table);
+            cost += 1 + seen;
+            self.keys.extend(waiting);
+        }
     }
 }
 
@@ -405,13 +452,17 @@ impl Step<'_> {
     }
 
     /// A policy that changes is an input like another: whole, in a record of its own.
-    fn change_policy(&mut self, policy: &Policy) {
+    fn change_policy(&mut self, policy: &Policy, by: Option<&Hand>) {
         let seq = self.next_seq();
         let data = serde_json::to_string(policy).expect("a policy is JSON");
         let at = self.at;
+        let by = by.map_or_else(String::new, |by| {
+            let by = serde_json::to_string(by).expect("text is JSON");
+            format!("{},", by.trim_start_matches('{').trim_end_matches('}'))
+        });
         let raw = format!(
             "{{\"specversion\":\"1.0\",\"id\":\"{seq}\",\"source\":\"{SOURCE}\",\
-             \"type\":\"cpm.policy.changed.v1\",\"time\":\"{at}\",\"data\":{data}}}"
+             \"type\":\"cpm.policy.changed.v1\",\"time\":\"{at}\",{by}\"data\":{data}}}"
         );
         *self.digest = policy.digest();
         self.overlay.policy = Some(Arc::new(policy.clone()));
@@ -439,6 +490,9 @@ impl Step<'_> {
             Err(why) => (Decided::default(), Some(why.to_string())),
         };
         self.done.decided += usize::from(ignored.is_none());
+        if received.is_some() && ignored.is_some() {
+            self.observer.ignored();
+        }
         let outputs = decided.commands.iter().map(|command| output(command, self.at)).collect();
         let fate = received.is_some().then(|| match &ignored {
             None => Fate::Decided,
@@ -458,6 +512,7 @@ impl Step<'_> {
     /// A duplicate: its place and its name, no more.
     fn note_duplicate(&mut self, received: &Received, read: &Read<'_>) {
         self.done.duplicates += 1;
+        self.observer.repeated();
         let record = Record {
             ignored: Some(Cow::Borrowed("taken before")),
             source: Some(Cow::Borrowed(&read.source)),

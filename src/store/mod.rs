@@ -1,3 +1,4 @@
 //! The [`Store`](crate::engine::ports::Store), by product.
 
 pub mod memory;
+pub mod sled;

@@ -115,7 +115,7 @@ fn reload(load: Load<'_>, shards: &Shards) {
     match loaded.and_then(|loaded| settings(&loaded)) {
         Ok(settings) => {
             tracing::info!(policy = settings.policy.digest(), "configuration read again");
-            shards.change_policy(&settings.policy);
+            shards.change_policy(&settings.policy, None);
         }
         Err(error) => tracing::error!("the configuration stays as it was: {error:#}"),
     }

@@ -15,7 +15,7 @@ use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 use crate::engine::ports::Clock;
 use crate::engine::shard::{self, Ask, Asks, Health};
-use crate::engine::worker::{Settings, Worker};
+use crate::engine::worker::{Hand, Settings, Worker};
 use crate::log::embedded::{Directory, Embedded, EmbeddedTails, Inboxes, Options};
 
 type EmbeddedWorker = Worker<Embedded, SteadyClock>;
@@ -114,12 +114,12 @@ impl Shards {
     }
 
     /// Decides by another policy from here on.
-    pub(super) fn change_policy(&self, policy: &Policy) {
+    pub(super) fn change_policy(&self, policy: &Policy, by: Option<&Hand>) {
         for asks in &self.asks {
-            let policy = policy.clone();
+            let (policy, by) = (policy.clone(), by.cloned());
             asks.ask(Box::new(move |desk| {
                 if desk.state().policy.digest() != policy.digest() {
-                    desk.change_policy(policy);
+                    desk.change_policy(policy, by);
                 }
             }));
         }

@@ -31,7 +31,7 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// The frames from the record `seq` on; from the oldest one that is kept where `seq` is 0.
+    /// The frames from the record `seq` on.
     ///
     /// # Errors
     ///
@@ -40,10 +40,20 @@ impl Frames {
         Self::within(&directory.partition(partition), partition, seq)
     }
 
-    pub(super) fn within(path: &Path, partition: u32, seq: u64) -> Result<Self, LogFault> {
+    /// The frames from the oldest one that is kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn oldest(directory: &Directory, partition: u32) -> Result<Self, LogFault> {
+        let path = directory.partition(partition);
+        let oldest = list(&path)?.first().copied().unwrap_or_default();
+        Self::within(&path, partition, oldest)
+    }
+
+    pub(super) fn within(path: &Path, partition: u32, next: u64) -> Result<Self, LogFault> {
         let segments = list(path)?;
         let oldest = segments.first().copied().unwrap_or_default();
-        let next = if seq == 0 { oldest } else { seq };
         if next < oldest {
             return Err(LogFault::Removed { oldest });
         }

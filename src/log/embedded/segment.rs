@@ -65,7 +65,8 @@ pub(super) struct Mark {
     pub(super) offset: u64,
 }
 
-/// The segments of a partition, by the `seq` of their first frame, oldest first.
+/// The segments of a partition, by the `seq` of their first frame, oldest first. A last one whose header is
+/// cut short was begun when a crash came, holds nothing, and is written over: it is left out.
 pub(super) fn list(directory: &Path) -> io::Result<Vec<u64>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory)? {
@@ -78,6 +79,11 @@ pub(super) fn list(directory: &Path) -> io::Result<Vec<u64>> {
         }
     }
     found.sort_unstable();
+    if let Some(last) = found.last()
+        && std::fs::metadata(path(directory, *last))?.len() < HEADER
+    {
+        found.pop();
+    }
     Ok(found)
 }
 

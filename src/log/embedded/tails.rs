@@ -37,7 +37,11 @@ impl Tails for EmbeddedTails {
         let Some(end) = self.ends.get(partition as usize).map(Arc::clone) else {
             return Err(TailError::Failed(format!("there is no partition {partition}")));
         };
-        Ok(Box::new(Following { frames: Frames::open(&self.directory, partition, seq)?, end }))
+        let frames = match seq {
+            0 => Frames::oldest(&self.directory, partition)?,
+            seq => Frames::open(&self.directory, partition, seq)?,
+        };
+        Ok(Box::new(Following { frames, end }))
     }
 
     fn wait_for(&self, partition: u32, seq: u64, patience: Duration) {

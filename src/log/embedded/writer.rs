@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::directory::Directory;
 use super::end::{End, Place};
-use super::segment::{self, HEADER, Head, Index, Mark};
+use super::segment::{self, Head, Index, Mark};
 use super::{LogFault, Options, frame};
 use crate::domain::time::Timestamp;
 use crate::engine::ports::{Batch, LogError};
@@ -60,7 +60,6 @@ impl Writer {
         let path = directory.partition(partition);
         let mut firsts = segment::list(&path).map_err(|e| LogFault::io("read", &path, e))?;
         let mut cut = None;
-        drop_unborn(&path, &mut firsts)?;
         let last = firsts.pop();
         let mut closed = VecDeque::new();
         for (at, first) in firsts.iter().copied().enumerate() {
@@ -241,20 +240,6 @@ impl Writer {
         }
         Ok(removed)
     }
-}
-
-/// A crash while a segment was begun leaves a last file without a whole header, or none of its frames.
-fn drop_unborn(path: &Path, firsts: &mut Vec<u64>) -> Result<(), LogFault> {
-    let Some(last) = firsts.last().copied() else { return Ok(()) };
-    let name = segment::path(path, last);
-    let length = std::fs::metadata(&name).map_err(|e| LogFault::io("read", &name, e))?.len();
-    let known =
-        Place::published(path).is_some_and(|end| end.segment >= last && end.offset > HEADER);
-    if length < HEADER && !known {
-        segment::remove(path, last).map_err(|error| LogFault::io("remove", &name, error))?;
-        firsts.pop();
-    }
-    Ok(())
 }
 
 fn cut_at(file: &File, path: &Path, offset: u64) -> Result<Cut, LogFault> {

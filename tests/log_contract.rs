@@ -1,0 +1,371 @@
+//! What every log promises its worker: order, all or nothing, again after a failure, never after a commit.
+//!
+//! Source: `engine::ports::Log`; rules L-1, L-2, L-3, L-10.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking, and says so"
+)]
+
+use std::cell::Cell;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use deferd::domain::time::Timestamp;
+use deferd::engine::intake::{Given, Intake, Settled};
+use deferd::engine::ports::{Batch, Clock, Entry, Fate, Log, LogError, Position, Received};
+use deferd::log::embedded::{Directory, Embedded, Inboxes, Limits, Lock, Options};
+use deferd::log::memory::MemoryLog;
+use deferd::record::output::Output;
+
+/// A log under test, and its world: who hands inputs in, and what a crash leaves.
+trait Subject {
+    type Log: Log;
+    fn new() -> Self;
+    fn log(&mut self) -> &mut Self::Log;
+    /// Hands in an input.
+    fn give(&mut self, text: &str, at: Timestamp);
+    /// The process dies, and another one opens what is left. Whether inputs that were not committed are
+    /// still there: else their senders were never answered, and send them again.
+    fn crash(&mut self) -> bool;
+    /// All outputs that were committed.
+    fn outputs(&mut self) -> Vec<Vec<u8>>;
+}
+
+struct Memory(MemoryLog, u64);
+
+impl Subject for Memory {
+    type Log = MemoryLog;
+
+    fn new() -> Self {
+        Self(MemoryLog::default(), 0)
+    }
+
+    fn log(&mut self) -> &mut MemoryLog {
+        &mut self.0
+    }
+
+    fn give(&mut self, text: &str, at: Timestamp) {
+        self.1 += 1;
+        let position = Position { topic: "http".into(), partition: 0, offset: self.1 };
+        self.0.push(Received { position, logged: at, bytes: text.as_bytes().into() });
+    }
+
+    fn crash(&mut self) -> bool {
+        self.0 = std::mem::take(&mut self.0).after_crash();
+        true
+    }
+
+    fn outputs(&mut self) -> Vec<Vec<u8>> {
+        self.0.outputs.iter().map(|output| output.bytes.clone()).collect()
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct SharedClock(Arc<AtomicI64>);
+
+impl Clock for SharedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+struct OnDisk {
+    path: PathBuf,
+    open: Option<(Embedded, Lock)>,
+    inboxes: Inboxes<SharedClock>,
+    clock: SharedClock,
+    settled: Arc<Mutex<Vec<Settled>>>,
+}
+
+const LIMITS: Limits = Limits { inputs: 10_000, bytes: 1 << 20 };
+
+impl OnDisk {
+    fn open(&mut self) {
+        self.inboxes = Inboxes::new(1, LIMITS, self.clock.clone());
+        let (directory, lock) = Directory::claim(&self.path, 1, 7).unwrap();
+        let inbox = Arc::clone(&self.inboxes.all[0]);
+        // Small segments, so that every test crosses their ends.
+        let mut log = Embedded::open(&directory, 0, inbox, Options { segment_bytes: 400 }).unwrap();
+        log.caught_up();
+        self.open = Some((log, lock));
+    }
+}
+
+impl Subject for OnDisk {
+    type Log = Embedded;
+
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::SeqCst);
+        let name = format!("log-contract-{}-{number}", std::process::id());
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let clock = SharedClock::default();
+        let inboxes = Inboxes::new(1, LIMITS, clock.clone());
+        let mut subject = Self { path, open: None, inboxes, clock, settled: Arc::default() };
+        subject.open();
+        subject
+    }
+
+    fn log(&mut self) -> &mut Embedded {
+        &mut self.open.as_mut().unwrap().0
+    }
+
+    fn give(&mut self, text: &str, at: Timestamp) {
+        self.clock.0.store(at.as_millis(), Ordering::SeqCst);
+        let settled = Arc::clone(&self.settled);
+        let given = Given {
+            topic: "http".into(),
+            offset: None,
+            user: Some("tel:+15145550100".into()),
+            bytes: text.as_bytes().into(),
+        };
+        let told = Box::new(move |what| settled.lock().unwrap().extend(what));
+        self.inboxes.give(vec![given], told).unwrap();
+    }
+
+    fn crash(&mut self) -> bool {
+        self.open = None;
+        self.open();
+        false
+    }
+
+    fn outputs(&mut self) -> Vec<Vec<u8>> {
+        use deferd::log::embedded::{Frames, Until};
+        let directory = Directory::open(&self.path).unwrap();
+        let end = self.log().end().place();
+        let mut frames = Frames::open(&directory, 0, 0).unwrap();
+        let mut outputs = Vec::new();
+        while let Some(frame) = frames.next(Until::Place(end)).unwrap() {
+            outputs.extend(frame.outputs().map(|output| output.bytes.to_vec()));
+        }
+        outputs
+    }
+}
+
+impl Drop for OnDisk {
+    fn drop(&mut self) {
+        self.open = None;
+        std::fs::remove_dir_all(&self.path).unwrap();
+    }
+}
+
+/// The same tests for every log.
+macro_rules! contract {
+    ($($name:ident)*) => {
+        mod memory { $(#[test] fn $name() { super::$name::<super::Memory>(); })* }
+        mod embedded { $(#[test] fn $name() { super::$name::<super::OnDisk>(); })* }
+    };
+}
+
+contract! {
+    inputs_come_in_order_and_once
+    what_was_not_committed_comes_again
+    what_was_committed_never_comes_again_after_a_crash
+    a_journal_reads_back_from_anywhere
+    outputs_are_as_durable_as_their_records
+    a_wrong_seq_is_refused
+    a_poll_takes_no_more_than_it_may
+    nothing_rings_before_what_waits_is_taken
+}
+
+const fn s(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(1_795_248_000_000 + seconds * 1000)
+}
+
+fn texts(received: &[Received]) -> Vec<String> {
+    received.iter().map(|r| String::from_utf8_lossy(&r.bytes).into_owned()).collect()
+}
+
+thread_local!(static SEQ: Cell<u64> = const { Cell::new(0) });
+
+/// A batch of records that follow the last ones, one for each input, each with an output.
+fn batch(inputs: &[String]) -> Batch {
+    let first_seq = SEQ.get();
+    let entry = |text: &String| Entry {
+        line: format!("{{\"of\":\"{text}\"}}").into_bytes(),
+        outputs: vec![Output {
+            topic: "cpm.deliveries",
+            key: Some("tel:+15145550100".into()),
+            bytes: format!("{{\"for\":\"{text}\"}}").into_bytes(),
+        }],
+        fate: Some(Fate::Decided),
+    };
+    Batch { at: s(0), first_seq, entries: inputs.iter().map(entry).collect() }
+}
+
+fn commit<S: Subject>(subject: &mut S, inputs: &[String]) {
+    subject.log().commit(batch(inputs)).unwrap();
+    SEQ.set(SEQ.get() + inputs.len() as u64);
+}
+
+fn poll<S: Subject>(subject: &mut S) -> Vec<String> {
+    texts(&subject.log().poll(100, Duration::ZERO).unwrap())
+}
+
+fn fresh<S: Subject>() -> S {
+    SEQ.set(0);
+    S::new()
+}
+
+fn inputs_come_in_order_and_once<S: Subject>() {
+    let mut subject = fresh::<S>();
+    assert_eq!(poll(&mut subject), [""; 0]);
+    let mut taken = Vec::new();
+    let mut last = 0;
+    for round in 0..20 {
+        for n in 0..=round {
+            subject.give(&format!("{round}-{n}"), s(round));
+        }
+        let received = subject.log().poll(100, Duration::ZERO).unwrap();
+        for one in &received {
+            assert!(one.position.offset > last, "{:?}", one.position);
+            last = one.position.offset;
+            assert_eq!(one.logged, s(round));
+        }
+        let got = texts(&received);
+        commit(&mut subject, &got);
+        taken.extend(got);
+    }
+    let given = (0..20).flat_map(|round| (0..=round).map(move |n| format!("{round}-{n}")));
+    assert_eq!(taken, given.collect::<Vec<_>>());
+    assert_eq!(poll(&mut subject), [""; 0]);
+}
+
+fn what_was_not_committed_comes_again<S: Subject>() {
+    let mut subject = fresh::<S>();
+    subject.give("a", s(0));
+    subject.give("b", s(0));
+    assert_eq!(poll(&mut subject), ["a", "b"]);
+    subject.give("c", s(1));
+    // The step failed before its commit.
+    assert_eq!(poll(&mut subject), ["a", "b", "c"]);
+    let got = poll(&mut subject);
+    commit(&mut subject, &got);
+    assert_eq!(poll(&mut subject), [""; 0]);
+}
+
+fn what_was_committed_never_comes_again_after_a_crash<S: Subject>() {
+    let mut subject = fresh::<S>();
+    subject.give("a", s(0));
+    let got = poll(&mut subject);
+    commit(&mut subject, &got);
+    subject.give("b", s(1));
+    assert_eq!(poll(&mut subject), ["b"]);
+    let kept = subject.crash();
+    let position = Position { topic: "http".into(), partition: 0, offset: 1 };
+    subject.log().resume(&[position]);
+    if !kept {
+        subject.give("b", s(2));
+    }
+    let received = subject.log().poll(100, Duration::ZERO).unwrap();
+    assert_eq!(texts(&received), ["b"]);
+    assert_eq!(received[0].position.offset, 2, "its number follows what was taken");
+}
+
+fn a_journal_reads_back_from_anywhere<S: Subject>() {
+    let mut subject = fresh::<S>();
+    let mut all = Vec::new();
+    for round in 0..30 {
+        for n in 0..3 {
+            subject.give(&format!("{round}-{n}"), s(round));
+        }
+        let got = poll(&mut subject);
+        commit(&mut subject, &got);
+        all.extend(got.iter().map(|text| format!("{{\"of\":\"{text}\"}}")));
+        if round % 10 != 9 {
+            continue;
+        }
+        subject.crash();
+        for from in 0..=all.len() {
+            let lines = subject.log().journal(from as u64, 7).unwrap();
+            let lines: Vec<_> = lines.iter().map(|l| String::from_utf8_lossy(l)).collect();
+            assert_eq!(lines, all[from..all.len().min(from + 7)], "from {from}");
+        }
+    }
+    // On from where the last look ended, too.
+    let mut seq = 0;
+    loop {
+        let lines = subject.log().journal(seq, 4).unwrap();
+        if lines.is_empty() {
+            break;
+        }
+        for line in lines {
+            assert_eq!(String::from_utf8_lossy(&line), all[seq as usize]);
+            seq += 1;
+        }
+    }
+    assert_eq!(seq, 90);
+}
+
+fn outputs_are_as_durable_as_their_records<S: Subject>() {
+    let mut subject = fresh::<S>();
+    for n in 0..10 {
+        subject.give(&n.to_string(), s(n));
+        let got = poll(&mut subject);
+        commit(&mut subject, &got);
+    }
+    subject.crash();
+    let outputs = subject.outputs();
+    let expected: Vec<_> = (0..10).map(|n| format!("{{\"for\":\"{n}\"}}").into_bytes()).collect();
+    assert_eq!(outputs, expected);
+}
+
+fn a_wrong_seq_is_refused<S: Subject>() {
+    let mut subject = fresh::<S>();
+    subject.give("a", s(0));
+    let got = poll(&mut subject);
+    commit(&mut subject, &got);
+    for wrong in [0, 2] {
+        SEQ.set(wrong);
+        let error = subject.log().commit(batch(&["x".to_owned()])).unwrap_err();
+        assert!(matches!(error, LogError::Fenced(_) | LogError::Corrupt(_)), "{error}");
+    }
+    let lines = subject.log().journal(0, 10).unwrap();
+    assert_eq!(lines.len(), 1, "nothing of it is there");
+}
+
+fn a_poll_takes_no_more_than_it_may<S: Subject>() {
+    let mut subject = fresh::<S>();
+    for n in 0..10 {
+        subject.give(&n.to_string(), s(0));
+    }
+    let first = texts(&subject.log().poll(4, Duration::ZERO).unwrap());
+    assert_eq!(first, ["0", "1", "2", "3"]);
+    commit(&mut subject, &first);
+    assert_eq!(poll(&mut subject), ["4", "5", "6", "7", "8", "9"]);
+}
+
+/// TM-7, L-13: an alarm that is due at the instant of a waiting input, or later, does not ring.
+fn nothing_rings_before_what_waits_is_taken<S: Subject>() {
+    let mut subject = fresh::<S>();
+    assert_eq!(subject.log().taken_up_to(s(50)), s(50));
+    subject.give("a", s(10));
+    subject.give("b", s(20));
+    assert!(subject.log().taken_up_to(s(50)) < s(10));
+    let first = texts(&subject.log().poll(1, Duration::ZERO).unwrap());
+    let taken = subject.log().taken_up_to(s(50));
+    assert!(s(10) < taken && taken < s(20));
+    commit(&mut subject, &first);
+    let got = poll(&mut subject);
+    assert_eq!(got, ["b"]);
+    assert_eq!(subject.log().taken_up_to(s(50)), s(50));
+}
+
+/// Whoever handed an input in hears of it when it is durable, and in order.
+#[test]
+fn senders_are_answered_after_the_commit() {
+    let mut subject = fresh::<OnDisk>();
+    for n in 0..5 {
+        subject.give(&n.to_string(), s(n));
+    }
+    let got = poll(&mut subject);
+    assert!(subject.settled.lock().unwrap().is_empty());
+    commit(&mut subject, &got);
+    let seqs: Vec<_> = subject.settled.lock().unwrap().iter().map(|settled| settled.seq).collect();
+    assert_eq!(seqs, [0, 1, 2, 3, 4]);
+}
