@@ -8,7 +8,7 @@ mod configuration;
 mod demo;
 mod doctor;
 mod ingest;
-mod journal_file;
+mod journal;
 mod lines;
 pub mod measures;
 mod progress;
