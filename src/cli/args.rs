@@ -5,10 +5,16 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 mod about;
+mod client;
 mod ingest;
 mod run;
 
 pub use about::{Completions, Config, ConfigAction, ConfigShow, Man, Schema, ShowAs};
+pub use client::{
+    Daemon, DeadLetters, Ended, Hand, LettersAction, LettersList, LettersRetry, Message,
+    MessageAction, MessageChange, MessageShow, Observe, Outcome, Seen, Submit, User, UserAction,
+    UserChange, UserList, UserShow,
+};
 pub use ingest::{Ek, From, Ingest, Jsonl, Shape};
 pub use run::Run;
 
@@ -51,6 +57,18 @@ pub enum Color {
 pub enum Command {
     /// Run the daemon
     Run(Run),
+    /// Hand a message in to the daemon
+    Submit(Submit),
+    /// Tell the daemon what was seen of a phone
+    Observe(Observe),
+    /// Tell the daemon how a delivery ended
+    Outcome(Outcome),
+    /// What the daemon knows of a user; hold, release or retry
+    User(User),
+    /// Where a message stands; cancel, retry or expire it
+    Message(Message),
+    /// Inputs that nobody could use: list them, or hand them in again
+    DeadLetters(DeadLetters),
     /// Run inputs through the engine in virtual time
     Simulate(Simulate),
     /// Turn what others know into inputs, or check inputs
