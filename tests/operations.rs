@@ -371,12 +371,8 @@ fn sections(document: &str) -> BTreeMap<&str, &str> {
 
 /// A heading as a link has it.
 fn anchor(heading: &str) -> String {
-    let kept = heading.to_lowercase().chars().filter_map(|c| match c {
-        ' ' => Some('-'),
-        c if c.is_alphanumeric() || c == '-' || c == '_' => Some(c),
-        _ => None,
-    });
-    kept.collect()
+    let kept = |c: &char| c.is_alphanumeric() || ['-', '_', ' '].contains(c);
+    heading.to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-")
 }
 
 /// The words of a JSON list behind an instruction.

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 mod about;
 mod client;
+mod doctor;
 mod ingest;
 mod run;
 
@@ -15,6 +16,7 @@ pub use client::{
     MessageAction, MessageChange, MessageShow, Observe, Outcome, Seen, Submit, User, UserAction,
     UserChange, UserList, UserShow,
 };
+pub use doctor::Doctor;
 pub use ingest::{Ek, From, Ingest, Jsonl, Shape};
 pub use run::Run;
 
@@ -75,6 +77,8 @@ pub enum Command {
     Ingest(Ingest),
     /// Check or show the configuration
     Config(Config),
+    /// Say whether this set-up is sound, and what to do where it is not
+    Doctor(Doctor),
     /// List the record types, or print their JSON Schemas
     Schema(Schema),
     /// Print the completions for a shell

@@ -5,6 +5,7 @@
 //! [`State`](state::State) is what it says so far, and [`replay`] makes it anew.
 
 pub mod alarms;
+pub mod census;
 pub mod checkpoint;
 pub mod history;
 pub mod intake;

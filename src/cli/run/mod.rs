@@ -1,9 +1,11 @@
 //! `deferd run`: the daemon. Everything is opened here, in order, and closed in the opposite one.
 
 mod feed;
+mod keeper;
 mod logging;
 mod shards;
 mod signals;
+mod tidy;
 
 use std::io::Read;
 use std::path::Path;
@@ -13,10 +15,11 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 
-use self::shards::Shards;
+use self::shards::{Shards, World};
 use self::signals::Order;
 use super::clock::SteadyClock;
 use super::config::{ConfigError, Loaded};
+use super::measures::Registry;
 use super::{Answer, BadConfig, args, settings};
 use crate::engine::intake::Intake;
 use crate::log::embedded::{Directory, Inboxes, Limits, LogFault};
@@ -60,7 +63,19 @@ pub(super) fn run(
     // A pipe may never end; a file is what came while we were down.
     let is_file = args.input.as_ref().is_some_and(|path| path.as_os_str() != "-");
     let reading = Arc::new(AtomicBool::new(is_file));
-    let shards = Shards::open(&directory, &inboxes, &clock, &settings, config, &orders, &reading)?;
+    let registry = Registry::new();
+    let needed: Arc<dyn Fn(u32) -> u64 + Send + Sync> = Arc::new(|_| u64::MAX);
+    let shards = Shards::open(&World {
+        directory: &directory,
+        inboxes: &inboxes,
+        clock: &clock,
+        settings: &settings,
+        config,
+        orders: &orders,
+        registry: &registry,
+        reading: &reading,
+        needed: &needed,
+    })?;
     tracing::info!(
         data_dir = %directory.path.display(),
         partitions = embedded.partitions,
@@ -86,6 +101,7 @@ pub(super) fn run(
             Order::Stop => break None,
             Order::Failed(why) => break Some(why),
             Order::Reload => reload(load, &shards),
+            Order::Open if !shards.are_open() => {}
             Order::Open => {
                 sd_notify::notify(&[sd_notify::NotifyState::Ready]).unwrap_or_default();
                 tracing::info!("ready");
