@@ -262,13 +262,17 @@ pub struct Why {
     #[arg(long, value_name = "USER")]
     pub user: Option<String>,
 
-    /// The journal to read; `-` reads standard input, and needs --user
-    #[arg(long, value_name = "FILE.jsonl")]
-    pub journal: PathBuf,
+    /// The journal to read instead of asking the daemon; `-` reads standard input, and needs --user
+    #[arg(long, value_name = "FILE.jsonl", conflicts_with = "url")]
+    pub journal: Option<PathBuf>,
 
     /// As things stood then: after this seq, or at this time; absent: at the journal's end
-    #[arg(long, value_name = "TIME|SEQ")]
+    #[arg(long, value_name = "TIME|SEQ", requires = "journal")]
     pub at: Option<String>,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the help of each argument is its own")]
+    pub daemon: Daemon,
 
     /// How the answer is written
     #[arg(long, short, value_enum, default_value_t = Output::Table)]
@@ -282,6 +286,7 @@ release it, each with the rule it comes from. Of a message that ended: how, when
 Exit codes: 0 answered; 1 the journal knows no such message; 2 it could not be answered.
 
 Examples:
+  deferd why m1
   deferd why m1 --journal run.jsonl
   deferd why m1 --journal run.jsonl --user +15145550100 --at 2026-11-21T08:10:05Z
   deferd why m1 --journal run.jsonl --output json";
