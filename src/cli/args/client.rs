@@ -89,7 +89,7 @@ Exit codes: 0 taken; 1 refused; 2 it could not be asked.
 Examples:
   deferd submit +15145550100 --from tel:+15145550199 --text 'see you at 8'
   deferd submit +15145550100 --from tel:+15145550199 --text hi --id m1 --expires 3600
-  deferd submit +15145550100 --from tel:+15145550199 --file photo.jpg --kind file --content-type image/jpeg";
+  deferd submit +15145550100 --from tel:+15145550199 --file map.png --content-type image/png";
 
 /// What may be observed of a phone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
