@@ -60,6 +60,15 @@ impl Process {
             .stderr(stderr)
             .spawn()
             .unwrap();
+        Self::at(child, log, before)
+    }
+
+    /// One that was started otherwise, and speaks into this file.
+    pub fn of(child: Child, log: PathBuf) -> Self {
+        Self::at(child, log, 0)
+    }
+
+    fn at(child: Child, log: PathBuf, before: u64) -> Self {
         let mut process = Self { child, log, url: String::new() };
         let said = process.wait_after(before, "listening on ");
         let url = said.split("listening on ").nth(1).unwrap();
