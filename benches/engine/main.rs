@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, reason = "a bench prints")]
 #![allow(clippy::cast_possible_truncation, reason = "figures for people")]
 
+mod disk;
 mod restart;
 mod stream;
 
@@ -113,6 +114,7 @@ fn main() {
     target("an idle user (one slot known)", idle as f64, "B", 128.0, false);
     target("a user with one waiting message", waiting as f64, "B", 200.0, false);
     target("a timer", 16.0, "B", 40.0, false);
+    disk::report(&stream);
     restarted(users);
 }
 

@@ -7,7 +7,7 @@ use anyhow::bail;
 
 use super::args::{self, Output};
 use super::config::Loaded;
-use super::journal_file::JournalFile;
+use super::journal;
 use super::replay::paint::{BAD, BOLD, DIM, GOOD, WAITS, beside, paint, span};
 use super::replay::{Point, address, ambiguous, find, named, unknown};
 use super::{Answer, settings};
@@ -31,7 +31,7 @@ pub(super) fn why(
     let user = match &args.user {
         Some(user) => address(user, &reader)?,
         None => {
-            let found = find(&args.journal, &args.message, &reader)?;
+            let found = find(&args.journal, None, &args.message, &reader)?;
             let Some((first, _)) = found.first() else { return Ok(nobody(args)) };
             if found.iter().any(|(user, _)| user != first) {
                 bail!(ambiguous(&args.message, &found));
@@ -40,16 +40,19 @@ pub(super) fn why(
         }
     };
     let point: Option<Point> = args.at.as_deref().map(str::parse).transpose()?;
-    let mut file = JournalFile::open(&args.journal, &reader)?;
-    let mut stories = Stories::new(&user, &args.message);
-    file.read(|entry| {
+    let mut journal = journal::open_for(&args.journal, &user, &reader)?;
+    if let Some(point) = point {
+        journal.reaches(point)?;
+    }
+    let mut stories = Stories::after(journal.followed(&user), &args.message);
+    journal.read(|entry| {
         if point.is_some_and(|point| point.is_before(entry.seq, entry.at)) {
             return Ok(ControlFlow::Break(()));
         }
         stories.take(entry, &reader)?;
         Ok(ControlFlow::Continue(()))
     })?;
-    file.warn();
+    journal::warn(&args.journal, &[journal]);
     if stories.is_empty() {
         return Ok(nobody(args));
     }

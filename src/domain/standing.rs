@@ -23,6 +23,20 @@ pub enum Standing {
 }
 
 impl Standing {
+    /// Every state.
+    pub const ALL: [Self; 10] = [
+        Self::Storing,
+        Self::IpInFlight,
+        Self::IpAwaitImdn,
+        Self::IwInFlight,
+        Self::IwAwaitReport,
+        Self::Held,
+        Self::Backoff,
+        Self::IpWait,
+        Self::Pending,
+        Self::Parked,
+    ];
+
     /// Its name in the rules.
     #[must_use]
     pub fn name(self) -> &'static str {

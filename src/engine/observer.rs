@@ -15,6 +15,12 @@ pub trait Observer {
     /// An input was refused.
     fn refused(&mut self, _why: &Rejected) {}
 
+    /// An input was taken before; it was also told as an input.
+    fn repeated(&mut self) {}
+
+    /// An input changed nothing; it was also told as an input.
+    fn ignored(&mut self) {}
+
     /// An alarm rang this long after it was due, before its commit.
     fn rang(&mut self, _late: Duration) {}
 

@@ -167,6 +167,12 @@ impl<L: Log, C: Clock> Worker<L, C> {
         &self.clock
     }
 
+    /// How many alarms are set.
+    #[must_use]
+    pub fn timers(&self) -> usize {
+        self.alarms.count()
+    }
+
     /// When the next alarm is due; at once where users wait to be looked at.
     pub fn next_alarm(&mut self) -> Option<Timestamp> {
         if self.looking.is_done() {
@@ -490,6 +496,9 @@ impl Step<'_> {
             Err(why) => (Decided::default(), Some(why.to_string())),
         };
         self.done.decided += usize::from(ignored.is_none());
+        if received.is_some() && ignored.is_some() {
+            self.observer.ignored();
+        }
         let outputs = decided.commands.iter().map(|command| output(command, self.at)).collect();
         let fate = received.is_some().then(|| match &ignored {
             None => Fate::Decided,
@@ -509,6 +518,7 @@ impl Step<'_> {
     /// A duplicate: its place and its name, no more.
     fn note_duplicate(&mut self, received: &Received, read: &Read<'_>) {
         self.done.duplicates += 1;
+        self.observer.repeated();
         let record = Record {
             ignored: Some(Cow::Borrowed("taken before")),
             source: Some(Cow::Borrowed(&read.source)),

@@ -66,6 +66,23 @@ pub enum Rejected {
 }
 
 impl Rejected {
+    /// Every reason in one word.
+    pub const WORDS: [&str; 13] = [
+        "too-large",
+        "not-utf8",
+        "not-json",
+        "too-deep",
+        "not-cloudevent",
+        "unknown-type",
+        "newer-version",
+        "not-from-outside",
+        "subject",
+        "data",
+        "ahead",
+        "not-probe",
+        "conflict",
+    ];
+
     /// The reason in one word, for counting.
     #[must_use]
     pub fn word(&self) -> &'static str {
@@ -201,6 +218,21 @@ impl Kind {
     #[must_use]
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(kind, ..)| *kind == self).map_or("", |(_, name, _)| name)
+    }
+
+    /// Whether it says what was seen of a phone, as probes do.
+    #[must_use]
+    pub fn is_fact(self) -> bool {
+        matches!(
+            self,
+            Self::ImsRegistered
+                | Self::ImsDeregistered
+                | Self::CsAttached
+                | Self::CsDetached
+                | Self::PsAttached
+                | Self::PsDetached
+                | Self::SmsReady
+        )
     }
 
     /// Whether its `source` and `id` are remembered for a while: a second one of these would act
