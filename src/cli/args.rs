@@ -184,10 +184,14 @@ pub enum Output {
 #[derive(Debug, clap::Args)]
 #[command(after_help = REPLAY_HELP)]
 pub struct Replay {
-    /// A journal, one record a line, as `simulate --journal` and `replay --export` write it; `-` reads
-    /// standard input
-    #[arg(value_name = "FILE.jsonl")]
+    /// A data directory, whether or not its daemon runs; or a file, one record a line, as `simulate
+    /// --journal` and `replay --export` write it; `-` reads standard input
+    #[arg(value_name = "DIR|FILE.jsonl")]
     pub file: PathBuf,
+
+    /// Only this partition of a data directory: a seq is counted in each
+    #[arg(long, value_name = "N", conflicts_with = "user")]
+    pub partition: Option<u32>,
 
     /// Only this user, in any form: tel:+15145550100, +1 514 555 0100, sip:alice@example.com
     #[arg(long, value_name = "USER")]
@@ -236,9 +240,10 @@ pub struct Replay {
 
 const REPLAY_HELP: &str = "\
 A journal says what happened, and what followed. Without --user and --message this shows what is in it.
-Outputs that stand between its records, as `simulate --journal` prints them, are passed over.
+Outputs that stand between its records, as `simulate --journal` prints them, are passed over. Of a data
+directory that a daemon writes, what is durable when the command starts is read, and nothing is changed.
 
-Exit codes: 0 done; 1 --verify found a difference; 2 the file cannot be read, or a wrong option.
+Exit codes: 0 done; 1 --verify found a difference; 2 the journal cannot be read, or a wrong option.
 
 Examples:
   deferd simulate events.jsonl --journal > run.jsonl
@@ -248,6 +253,7 @@ Examples:
   deferd replay run.jsonl --user +15145550100 --at 2026-11-21T08:10:05Z
   deferd replay run.jsonl --user +15145550100 --diff 3 5
   deferd replay run.jsonl --verify
+  deferd replay /var/lib/deferd --user +15145550100
   deferd replay run.jsonl --user +15145550100 --export one-user.jsonl";
 
 /// `deferd why`.
@@ -262,8 +268,9 @@ pub struct Why {
     #[arg(long, value_name = "USER")]
     pub user: Option<String>,
 
-    /// The journal to read instead of asking the daemon; `-` reads standard input, and needs --user
-    #[arg(long, value_name = "FILE.jsonl", conflicts_with = "url")]
+    /// The journal to read instead of asking the daemon: a data directory, whether or not its daemon
+    /// runs, or a file; `-` reads standard input, and needs --user
+    #[arg(long, value_name = "DIR|FILE.jsonl", conflicts_with = "url")]
     pub journal: Option<PathBuf>,
 
     /// As things stood then: after this seq, or at this time; absent: at the journal's end
@@ -288,5 +295,6 @@ Exit codes: 0 answered; 1 the journal knows no such message; 2 it could not be a
 Examples:
   deferd why m1
   deferd why m1 --journal run.jsonl
+  deferd why m1 --journal /var/lib/deferd
   deferd why m1 --journal run.jsonl --user +15145550100 --at 2026-11-21T08:10:05Z
   deferd why m1 --journal run.jsonl --output json";

@@ -11,7 +11,7 @@ mod demo;
 mod doctor;
 mod hand_in;
 mod ingest;
-mod journal_file;
+mod journal;
 mod letters;
 mod lines;
 pub mod measures;

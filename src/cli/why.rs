@@ -9,7 +9,7 @@ use anyhow::bail;
 use super::args::{self, Output};
 use super::client::{Client, encoded};
 use super::config::Loaded;
-use super::journal_file::JournalFile;
+use super::journal;
 use super::replay::paint::{BAD, BOLD, DIM, GOOD, WAITS, beside, paint, span};
 use super::replay::{Point, address, ambiguous, find, named, unknown};
 use super::{Answer, settings};
@@ -62,7 +62,7 @@ fn read(
     let user = match &args.user {
         Some(user) => address(user, &reader)?,
         None => {
-            let found = find(path, &args.message, &reader)?;
+            let found = find(path, None, &args.message, &reader)?;
             let Some((first, _)) = found.first() else { return Ok(nobody(args, path)) };
             if found.iter().any(|(user, _)| user != first) {
                 bail!(ambiguous(&args.message, &found));
@@ -71,16 +71,19 @@ fn read(
         }
     };
     let point: Option<Point> = args.at.as_deref().map(str::parse).transpose()?;
-    let mut file = JournalFile::open(path, &reader)?;
-    let mut stories = Stories::new(&user, &args.message);
-    file.read(|entry| {
+    let mut journal = journal::open_for(path, &user, &reader)?;
+    if let Some(point) = point {
+        journal.reaches(point)?;
+    }
+    let mut stories = Stories::after(journal.followed(&user), &args.message);
+    journal.read(|entry| {
         if point.is_some_and(|point| point.is_before(entry.seq, entry.at)) {
             return Ok(ControlFlow::Break(()));
         }
         stories.take(entry, &reader)?;
         Ok(ControlFlow::Continue(()))
     })?;
-    file.warn();
+    journal::warn(path, &[journal]);
     if stories.is_empty() {
         return Ok(nobody(args, path));
     }

@@ -7,14 +7,12 @@ use anyhow::bail;
 use serde_json::{Value, json};
 
 use super::paint::{BAD, BOLD, DIM, GOOD, paint};
-use super::rows::{self, Cell, Row};
+use super::rows::{self, Cell, Row, Tally};
 use super::{Answer, Point, picture};
 use crate::cli::args::{self, Output};
-use crate::cli::journal_file::JournalFile;
+use crate::cli::journal::{self, Asked, Entry, Journal};
 use crate::domain::address::Address;
 use crate::domain::time::Timestamp;
-use crate::engine::history::Followed;
-use crate::engine::state::State;
 use crate::record::input::Reader;
 
 /// What was known at a point.
@@ -40,49 +38,16 @@ pub(super) fn diff(
     reader: &Reader,
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
-    let mut file = JournalFile::open(&args.file, reader)?;
-    let mut all = State::default();
-    let mut followed = user.map(Followed::new);
-    let mut last = None;
-    let mut sides: Vec<Side> = Vec::new();
-    let side = |point: Point, at: Timestamp, all: &State, followed: Option<&Followed>| {
-        let now = point.instant(at);
-        let rows = match followed {
-            Some(followed) => {
-                let mut rows = rows::of_user(followed, now);
-                rows.extend(rows::due(followed));
-                rows
-            }
-            None => rows::of_all(all, now),
-        };
-        Side { now, rows }
+    let by_seq = points.iter().any(|point| matches!(point, Point::Seq(_)));
+    let of_one = by_seq.then_some("--diff with a seq");
+    let mut journals =
+        journal::open(&args.file, Asked { user, partition: args.partition, of_one }, reader)?;
+    let [first, _] = points;
+    journals.iter().try_for_each(|journal| journal.reaches(first))?;
+    let sides = match (user, journals.first_mut()) {
+        (Some(user), Some(journal)) => of_user(journal, user, points)?,
+        _ => of_all(&mut journals, points)?,
     };
-    file.read(|entry| {
-        while let Some(point) = points.get(sides.len())
-            && point.is_before(entry.seq, entry.at)
-        {
-            let at = last.unwrap_or(entry.at);
-            sides.push(side(*point, at, &all, followed.as_ref()));
-        }
-        if sides.len() == points.len() {
-            return Ok(ControlFlow::Break(()));
-        }
-        last = Some(last.map_or(entry.at, |at: Timestamp| at.max(entry.at)));
-        match &mut followed {
-            None => picture::apply(&mut all, entry)?,
-            Some(followed) => {
-                followed.pass(entry);
-                if followed.concerns(entry) {
-                    followed.apply(&entry.record()?, drop)?;
-                }
-            }
-        }
-        Ok(ControlFlow::Continue(()))
-    })?;
-    while let Some(point) = points.get(sides.len()) {
-        let at = last.unwrap_or(Timestamp::EPOCH);
-        sides.push(side(*point, at, &all, followed.as_ref()));
-    }
     let [a, b] = sides.as_slice() else { bail!("--diff takes two points") };
     if a.now > b.now || matches!(points, [Point::Seq(a), Point::Seq(b)] if a > b) {
         bail!("--diff {} {}: the first must not be after the second", points[0], points[1]);
@@ -103,8 +68,76 @@ pub(super) fn diff(
         }
     }
     out.flush()?;
-    file.warn();
+    journal::warn(&args.file, &journals);
     Ok(Answer::Done)
+}
+
+/// What was known of a user at each point.
+fn of_user(
+    journal: &mut Journal<'_>,
+    user: &Address,
+    points: [Point; 2],
+) -> anyhow::Result<Vec<Side>> {
+    let mut followed = journal.followed(user);
+    let mut sides = Vec::new();
+    stop_at(
+        journal,
+        points,
+        &mut followed,
+        |followed, entry| {
+            followed.pass(entry);
+            if followed.concerns(entry) {
+                followed.apply(&entry.record()?, drop)?;
+            }
+            Ok(())
+        },
+        |followed, now| {
+            let mut rows = rows::of_user(followed, now);
+            rows.extend(rows::due(followed));
+            sides.push(Side { now, rows });
+        },
+    )?;
+    Ok(sides)
+}
+
+/// What was known of everybody at each point.
+fn of_all(journals: &mut [Journal<'_>], points: [Point; 2]) -> anyhow::Result<Vec<Side>> {
+    let mut tallies = [(); 2].map(|()| (Timestamp::EPOCH, Tally::default()));
+    for journal in journals {
+        let mut state = journal.state();
+        let mut tally = tallies.iter_mut();
+        stop_at(journal, points, &mut state, picture::apply, |state, now| {
+            if let Some((at, tally)) = tally.next() {
+                *at = now.max(*at);
+                tally.add(state, now);
+            }
+        })?;
+    }
+    Ok(tallies.into_iter().map(|(now, tally)| Side { now, rows: tally.rows() }).collect())
+}
+
+/// Moves something by each record of a journal, and shows it at each of the points in its order.
+fn stop_at<T>(
+    journal: &mut Journal<'_>,
+    points: [Point; 2],
+    moved: &mut T,
+    mut by: impl FnMut(&mut T, &Entry<'_>) -> anyhow::Result<()>,
+    mut show: impl FnMut(&T, Timestamp),
+) -> anyhow::Result<()> {
+    let (mut left, mut last) = (points.iter().peekable(), None);
+    journal.read(|entry| {
+        while let Some(point) = left.next_if(|point| point.is_before(entry.seq, entry.at)) {
+            show(moved, point.instant(last.unwrap_or(entry.at)));
+        }
+        if left.peek().is_none() {
+            return Ok(ControlFlow::Break(()));
+        }
+        last = Some(last.map_or(entry.at, |at: Timestamp| at.max(entry.at)));
+        by(moved, entry)?;
+        Ok(ControlFlow::Continue(()))
+    })?;
+    left.for_each(|point| show(moved, point.instant(last.unwrap_or(Timestamp::EPOCH))));
+    Ok(())
 }
 
 impl Change {

@@ -12,9 +12,8 @@ use serde_json::{Map, Value, json};
 use super::timeline::Shown;
 use super::{Answer, Span};
 use crate::cli::args;
-use crate::cli::journal_file::{EXPORTED, Export, JournalFile};
+use crate::cli::journal::{self, Asked, EXPORTED, Export};
 use crate::domain::address::Address;
-use crate::engine::history::Followed;
 use crate::record::envelope::Envelope;
 use crate::record::input::Reader;
 use crate::record::journal::Record;
@@ -35,22 +34,27 @@ pub(super) fn export(
     if same_file(&args.file, to) {
         bail!("{} is the file being read: export to another one", to.display());
     }
-    let mut file = JournalFile::open(&args.file, reader)?;
+    if is_within(to, &args.file) {
+        bail!("{} is in the data directory being read: export to another place", to.display());
+    }
+    let asked = Asked { user, partition: args.partition, of_one: Some("--export") };
+    let mut journals = journal::open(&args.file, asked, reader)?;
+    let Some(journal) = journals.first_mut() else { bail!("nothing to export") };
     let mut out = Out::create(to)?;
-    let mut followed = user.map(Followed::new);
+    let mut followed = user.map(|user| journal.followed(user));
     let mut shown = Shown::of(args.message.as_deref());
     let (mut prev, mut count) = (None, 0_u64);
     let says = Export {
         user: user.map(Address::to_string),
         message: args.message.clone(),
-        whole: args.message.is_none() && span.from.is_none(),
+        whole: args.message.is_none() && span.from.is_none() && journal.begins_at().is_none(),
         content: args.with_content,
     };
     let head = json!({
         "specversion": "1.0", "id": "export", "source": SOURCE, "type": EXPORTED, "data": says,
     });
     out.line(&serde_json::to_vec(&head)?)?;
-    file.read(|entry| {
+    journal.read(|entry| {
         if span.is_over(entry.seq, entry.at) {
             return Ok(ControlFlow::Break(()));
         }
@@ -82,7 +86,7 @@ pub(super) fn export(
         Ok(ControlFlow::Continue(()))
     })?;
     out.finish()?;
-    file.warn();
+    journal::warn(&args.file, &journals);
     let content = if args.with_content { "" } else { "; the content of messages is left out" };
     super::super::warn(&format!("{count} records exported to {}{content}", to.display()));
     Ok(Answer::Done)
@@ -112,6 +116,14 @@ impl Out {
 
 fn same_file(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// Whether a file would stand in a directory.
+fn is_within(file: &Path, directory: &Path) -> bool {
+    let folder = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let folder = folder.unwrap_or_else(|| Path::new(".")).canonicalize();
+    directory.is_dir()
+        && matches!((folder, directory.canonicalize()), (Ok(a), Ok(b)) if a.starts_with(&b))
 }
 
 /// An input without the content of its message; `None`: it has none. With a `stand_in` it still reads

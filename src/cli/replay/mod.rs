@@ -20,7 +20,7 @@ use anyhow::{Context, bail};
 pub(super) use self::point::Point;
 use super::args::{self, Output};
 use super::config::Loaded;
-use super::journal_file::JournalFile;
+use super::journal::{self, Asked};
 use super::{Answer, settings};
 use crate::domain::address::Address;
 use crate::engine::history::Holders;
@@ -47,7 +47,7 @@ pub(super) fn replay(
     }
     let user = match (&args.message, user) {
         (Some(message), None) => {
-            let found = find(&args.file, message, &reader)?;
+            let found = find(&args.file, args.partition, message, &reader)?;
             match found.as_slice() {
                 [] => {
                     super::warn(&unknown(message, &args.file));
@@ -87,6 +87,16 @@ pub(super) struct Span {
 }
 
 impl Span {
+    /// The option that names a seq, which means one partition.
+    fn by_seq(&self) -> Option<&'static str> {
+        let is_seq = |point: Option<Point>| matches!(point, Some(Point::Seq(_)));
+        match (is_seq(self.from), is_seq(self.until)) {
+            (true, _) => Some("--from with a seq"),
+            (_, true) => Some("--until with a seq"),
+            (false, false) => None,
+        }
+    }
+
     fn is_before(&self, seq: u64, at: crate::domain::time::Timestamp) -> bool {
         self.from.is_some_and(|from| from.is_after(seq, at))
     }
@@ -113,6 +123,7 @@ pub(super) fn named(user: &str, reader: &Reader) -> anyhow::Result<Address> {
 /// Whose the messages of this id are, and who sent them, in order: a first pass of two.
 pub(super) fn find(
     path: &Path,
+    partition: Option<u32>,
     message: &str,
     reader: &Reader,
 ) -> anyhow::Result<Vec<(String, String)>> {
@@ -120,10 +131,17 @@ pub(super) fn find(
         bail!("standard input is read once: say whose message it is with --user");
     }
     let mut holders = Holders::of(message);
-    JournalFile::open(path, reader)?.read(|entry| {
-        holders.take(entry, reader)?;
-        Ok(ControlFlow::Continue(()))
-    })?;
+    for mut journal in journal::open(path, Asked { partition, ..Asked::default() }, reader)? {
+        for (_, user) in journal.state().users.iter() {
+            for m in user.messages.iter().filter(|m| *m.content.message_id == *message) {
+                holders.note(&user.address.to_string(), &m.content.from);
+            }
+        }
+        journal.read(|entry| {
+            holders.take(entry, reader)?;
+            Ok(ControlFlow::Continue(()))
+        })?;
+    }
     Ok(holders.found().to_vec())
 }
 

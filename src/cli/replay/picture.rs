@@ -6,13 +6,12 @@ use std::ops::ControlFlow;
 use serde_json::{Map, Value, json};
 
 use super::paint::{BOLD, DIM, WAITS, beside, paint, span};
-use super::rows::{self, Cell, Row};
+use super::rows::{self, Cell, Row, Tally};
 use super::{Answer, Point};
 use crate::cli::args::{self, Output};
-use crate::cli::journal_file::{Entry, JournalFile};
+use crate::cli::journal::{self, Asked, Entry};
 use crate::domain::address::Address;
 use crate::domain::time::Timestamp;
-use crate::engine::history::Followed;
 use crate::engine::state::State;
 use crate::record::input::Reader;
 use crate::record::journal::Record;
@@ -25,24 +24,11 @@ pub(super) fn at(
     reader: &Reader,
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
-    let mut file = JournalFile::open(&args.file, reader)?;
-    let Some(user) = user else {
-        let mut state = State::default();
-        file.read(|entry| {
-            if point.is_before(entry.seq, entry.at) {
-                return Ok(ControlFlow::Break(()));
-            }
-            apply(&mut state, entry)?;
-            Ok(ControlFlow::Continue(()))
-        })?;
-        let now = point.instant(state.at);
-        let last = state.next_seq.checked_sub(1);
-        write(args.output, "all users", last, now, &rows::of_all(&state, now), out)?;
-        file.warn();
-        return Ok(Answer::Done);
-    };
-    let mut followed = Followed::new(user);
-    file.read(|entry| {
+    let Some(user) = user else { return of_all(args, point, reader, out) };
+    let mut journal = journal::open_for(&args.file, user, reader)?;
+    journal.reaches(point)?;
+    let mut followed = journal.followed(user);
+    journal.read(|entry| {
         if point.is_before(entry.seq, entry.at) {
             return Ok(ControlFlow::Break(()));
         }
@@ -60,10 +46,41 @@ pub(super) fn at(
     }
     rows.extend(rows::due(&followed));
     write(args.output, &user.to_string(), last, now, &rows, out)?;
-    file.warn();
+    journal::warn(&args.file, &[journal]);
     if followed.records == 0 {
         crate::cli::warn(&format!("nothing is known of {user} at {point}"));
     }
+    Ok(Answer::Done)
+}
+
+/// The same of everybody: each partition as it was then.
+fn of_all(
+    args: &args::Replay,
+    point: Point,
+    reader: &Reader,
+    out: &mut dyn Write,
+) -> anyhow::Result<Answer> {
+    let of_one = matches!(point, Point::Seq(_)).then_some("--at with a seq");
+    let asked = Asked { partition: args.partition, of_one, user: None };
+    let mut journals = journal::open(&args.file, asked, reader)?;
+    let is_one = journals.len() == 1;
+    let (mut tally, mut at, mut last) = (Tally::default(), Timestamp::EPOCH, None);
+    for journal in &mut journals {
+        journal.reaches(point)?;
+        let mut state = journal.state();
+        journal.read(|entry| {
+            if point.is_before(entry.seq, entry.at) {
+                return Ok(ControlFlow::Break(()));
+            }
+            apply(&mut state, entry)?;
+            Ok(ControlFlow::Continue(()))
+        })?;
+        at = at.max(point.instant(state.at));
+        tally.add(&state, point.instant(state.at));
+        last = state.next_seq.checked_sub(1).filter(|_| is_one);
+    }
+    write(args.output, "all users", last, at, &tally.rows(), out)?;
+    journal::warn(&args.file, &journals);
     Ok(Answer::Done)
 }
 

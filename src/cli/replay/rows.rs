@@ -376,37 +376,52 @@ fn backoff(m: &Deferred, access: Access) -> Option<Timestamp> {
     m.backoff.filter(|(by, _)| *by == access).map(|(_, until)| until)
 }
 
-/// What is known of all users at an instant, counted.
-pub(super) fn of_all(state: &State, now: Timestamp) -> Vec<Row> {
-    let mut by_state: BTreeMap<&'static str, u64> = BTreeMap::new();
-    let (mut waiting, mut users, mut bound, mut attached, mut sms) = (0_u64, 0_u64, 0, 0, 0);
-    let mut soonest = None;
-    for (_, user) in state.users.iter() {
-        let view = View { user: &user, policy: &state.policy, at: now, now, fresh: None };
-        for m in &user.messages {
-            waiting += 1;
-            let first = view.standing(m).first().map_or("?", |standing| standing.name());
-            *by_state.entry(first).or_default() += 1;
+/// What there is, counted: of one state, or of those of several partitions.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    by_state: BTreeMap<&'static str, u64>,
+    waiting: u64,
+    users: u64,
+    bound: u64,
+    attached: u64,
+    sms: u64,
+    soonest: Option<Timestamp>,
+}
+
+impl Tally {
+    /// Counts all of a state as it reads at `now`.
+    pub(super) fn add(&mut self, state: &State, now: Timestamp) {
+        for (_, user) in state.users.iter() {
+            let view = View { user: &user, policy: &state.policy, at: now, now, fresh: None };
+            for m in &user.messages {
+                self.waiting += 1;
+                let first = view.standing(m).first().map_or("?", |standing| standing.name());
+                *self.by_state.entry(first).or_default() += 1;
+            }
+            self.users += 1;
+            self.bound += u64::from(view.contacts().next().is_some());
+            self.attached += u64::from(view.sms_possible());
+            let taken = user.sms_slot.as_ref().filter(|slot| slot.what == What::Message);
+            self.sms += u64::from(taken.is_some());
+            let wakes = user.wake_at(&state.policy);
+            self.soonest = self.soonest.into_iter().chain(wakes).min();
         }
-        users += 1;
-        bound += u64::from(view.contacts().next().is_some());
-        attached += u64::from(view.sms_possible());
-        let taken = user.sms_slot.as_ref().filter(|slot| slot.what == What::Message);
-        sms += u64::from(taken.is_some());
-        soonest = soonest.into_iter().chain(user.wake_at(&state.policy)).min();
     }
-    let mut rows = vec![
-        Row::new("users", "known").number("state", users),
-        Row::new("users", "reachable by ip").number("state", bound),
-        Row::new("users", "reachable by sms").number("state", attached),
-        Row::new("users", "with an sms out").number("state", sms),
-        Row::new("messages", "waiting").number("state", waiting),
-    ];
-    rows.extend(
-        by_state.into_iter().map(|(name, count)| Row::new("messages", name).number("state", count)),
-    );
-    if let Some(at) = soonest {
-        rows.push(Row::new("due", "next").time("at", Some(at)));
+
+    /// As rows.
+    pub(super) fn rows(self) -> Vec<Row> {
+        let mut rows = vec![
+            Row::new("users", "known").number("state", self.users),
+            Row::new("users", "reachable by ip").number("state", self.bound),
+            Row::new("users", "reachable by sms").number("state", self.attached),
+            Row::new("users", "with an sms out").number("state", self.sms),
+            Row::new("messages", "waiting").number("state", self.waiting),
+        ];
+        let states = self.by_state.into_iter();
+        rows.extend(states.map(|(name, count)| Row::new("messages", name).number("state", count)));
+        if let Some(at) = self.soonest {
+            rows.push(Row::new("due", "next").time("at", Some(at)));
+        }
+        rows
     }
-    rows
 }

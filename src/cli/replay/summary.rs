@@ -7,14 +7,14 @@ use std::ops::ControlFlow;
 use serde_json::{Map, Value, json};
 
 use super::paint::{BOLD, DIM, beside, paint, span as time_span};
-use super::{Answer, Span, picture, rows, timeline};
+use super::rows::{self, Tally};
+use super::{Answer, Span, picture, timeline};
 use crate::cli::args::{self, Output};
-use crate::cli::journal_file::JournalFile;
+use crate::cli::journal::{self, Asked, Journal};
 use crate::domain::command::{access_word, what_word};
 use crate::domain::event::{Access, Event};
 use crate::domain::time::Timestamp;
 use crate::engine::history::end_word;
-use crate::engine::state::State;
 use crate::record::input::Reader;
 
 /// Kinds of refusal counted apart; what is beyond them is counted as "other".
@@ -44,32 +44,62 @@ pub(super) fn summary(
     reader: &Reader,
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
-    let mut file = JournalFile::open(&args.file, reader)?;
-    let mut state = State::default();
+    let asked = Asked { partition: args.partition, of_one: span.by_seq(), user: None };
+    let mut journals = journal::open(&args.file, asked, reader)?;
     let mut seen = Seen::default();
-    file.read(|entry| {
-        if span.is_over(entry.seq, entry.at) {
-            return Ok(ControlFlow::Break(()));
-        }
-        picture::apply(&mut state, entry)?;
-        if !span.is_before(entry.seq, entry.at) {
-            seen.note(&entry.record()?);
-        }
-        Ok(ControlFlow::Continue(()))
-    })?;
-    let rows = rows::of_all(&state, state.at);
+    let (mut tally, mut now) = (Tally::default(), Timestamp::EPOCH);
+    for journal in &mut journals {
+        let mut state = journal.state();
+        let mut part = Seen::default();
+        journal.read(|entry| {
+            if span.is_over(entry.seq, entry.at) {
+                return Ok(ControlFlow::Break(()));
+            }
+            picture::apply(&mut state, entry)?;
+            if !span.is_before(entry.seq, entry.at) {
+                part.note(&entry.record()?);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        seen.add(part);
+        now = now.max(state.at);
+        tally.add(&state, state.at);
+    }
+    let rows = tally.rows();
     match args.output {
-        Output::Table => for_people(&file, &seen, &rows, state.at, out)?,
+        Output::Table => for_people(args, &journals, &seen, &rows, now, out)?,
         Output::Json | Output::Jsonl => {
-            writeln!(out, "{}", for_programs(&file, &seen, &rows, state.at))?;
+            writeln!(out, "{}", for_programs(args, &journals, &seen, &rows, now))?;
         }
     }
     out.flush()?;
-    file.warn();
+    journal::warn(&args.file, &journals);
     Ok(Answer::Done)
 }
 
 impl Seen {
+    /// What another partition held beside it.
+    fn add(&mut self, other: Self) {
+        let soonest = [self.first, other.first].into_iter().flatten().min_by_key(|(_, at)| *at);
+        let latest = [self.last, other.last].into_iter().flatten().max_by_key(|(_, at)| *at);
+        (self.first, self.last) = (soonest, latest);
+        self.records += other.records;
+        self.duplicates += other.duplicates;
+        self.accepted += other.accepted;
+        for (mine, theirs) in self.commands_by.iter_mut().zip(other.commands_by) {
+            *mine += theirs;
+        }
+        for (mine, theirs) in [
+            (&mut self.inputs, other.inputs),
+            (&mut self.rejected, other.rejected),
+            (&mut self.ignored, other.ignored),
+            (&mut self.ends, other.ends),
+            (&mut self.attempts, other.attempts),
+        ] {
+            theirs.into_iter().for_each(|(what, count)| *mine.entry(what).or_default() += count);
+        }
+    }
+
     fn note(&mut self, record: &crate::record::journal::Record<'_>) {
         self.records += 1;
         self.first.get_or_insert((record.seq, record.at));
@@ -116,19 +146,25 @@ fn add(counts: &mut Counts, what: &str) {
 }
 
 fn for_people(
-    file: &JournalFile<'_>,
+    args: &args::Replay,
+    journals: &[Journal<'_>],
     seen: &Seen,
     rows: &[rows::Row],
     now: Timestamp,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    writeln!(out, "{}", paint(BOLD, file.name()))?;
+    writeln!(out, "{}", paint(BOLD, args.file.display()))?;
     if let (Some((first, from)), Some((last, to))) = (seen.first, seen.last) {
         let (until, long) = (beside(to, from), time_span(to.since(from)));
-        writeln!(out, "  records    {}, #{first} to #{last}", seen.records)?;
+        match journals {
+            [_, _, ..] => {
+                writeln!(out, "  records    {}, in {} partitions", seen.records, journals.len())?;
+            }
+            _ => writeln!(out, "  records    {}, #{first} to #{last}", seen.records)?,
+        }
         writeln!(out, "  time       {from} to {until}, {long}")?;
     }
-    if let Some(export) = &file.export {
+    if let Some(export) = export(journals) {
         let of = export.user.as_deref().unwrap_or("all users");
         let of =
             export.message.as_ref().map_or_else(|| of.to_owned(), |m| format!("{of}, message {m}"));
@@ -138,8 +174,9 @@ fn for_people(
     if seen.records == 0 {
         writeln!(out, "  no journal records; `deferd simulate FILE --journal` writes them")?;
     }
-    if file.outputs > 0 {
-        writeln!(out, "  passed over {} lines that were published", file.outputs)?;
+    let outputs = outputs(journals);
+    if outputs > 0 {
+        writeln!(out, "  passed over {outputs} lines that were published")?;
     }
     let mut list = |title: &str, counts: &Counts| -> anyhow::Result<()> {
         if !counts.is_empty() {
@@ -175,7 +212,21 @@ fn for_people(
     Ok(())
 }
 
-fn for_programs(file: &JournalFile<'_>, seen: &Seen, rows: &[rows::Row], now: Timestamp) -> Value {
+fn export<'a>(journals: &'a [Journal<'_>]) -> Option<&'a journal::Export> {
+    journals.iter().find_map(|journal| journal.seen.export.as_ref())
+}
+
+fn outputs(journals: &[Journal<'_>]) -> u64 {
+    journals.iter().map(|journal| journal.seen.outputs).sum()
+}
+
+fn for_programs(
+    args: &args::Replay,
+    journals: &[Journal<'_>],
+    seen: &Seen,
+    rows: &[rows::Row],
+    now: Timestamp,
+) -> Value {
     let point = |point: Option<(u64, Timestamp)>| {
         point.map_or(Value::Null, |(seq, at)| json!({ "seq": seq, "at": at.to_string() }))
     };
@@ -188,7 +239,8 @@ fn for_programs(file: &JournalFile<'_>, seen: &Seen, rows: &[rows::Row], now: Ti
     }
     let [cpm, sms] = seen.commands_by;
     json!({
-        "file": file.name(), "export": file.export, "outputs": file.outputs,
+        "file": args.file.display().to_string(), "export": export(journals),
+        "outputs": outputs(journals),
         "records": seen.records, "first": point(seen.first), "last": point(seen.last),
         "inputs": seen.inputs, "duplicates": seen.duplicates, "ignored": seen.ignored,
         "rejected": seen.rejected, "attempts": seen.attempts,

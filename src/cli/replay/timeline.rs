@@ -13,12 +13,12 @@ use super::paint::{
 };
 use super::{Answer, Span, input_words};
 use crate::cli::args::{self, Output};
-use crate::cli::journal_file::JournalFile;
+use crate::cli::journal::{self, Asked};
 use crate::domain::address::Address;
 use crate::domain::command::{Command, about, access_word, notice_word, what_word};
 use crate::domain::event::Event;
 use crate::domain::time::Timestamp;
-use crate::engine::history::{Followed, short};
+use crate::engine::history::short;
 use crate::record::envelope::Envelope;
 use crate::record::input::Reader;
 use crate::record::journal::Record;
@@ -31,12 +31,12 @@ pub(super) fn timeline(
     reader: &Reader,
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
-    let mut file = JournalFile::open(&args.file, reader)?;
-    let mut followed = Followed::new(user);
+    let mut journal = journal::open_for(&args.file, user, reader)?;
+    let mut followed = journal.followed(user);
     let mut shown = Shown::of(args.message.as_deref());
     let mut sheet = Sheet::new(args, reader, out);
     sheet.begin(user, args.message.as_deref())?;
-    file.read(|entry| {
+    journal.read(|entry| {
         if span.is_over(entry.seq, entry.at) {
             return Ok(ControlFlow::Break(()));
         }
@@ -54,10 +54,11 @@ pub(super) fn timeline(
         Ok(ControlFlow::Continue(()))
     })?;
     sheet.end()?;
-    file.warn();
+    let name = journal.name.clone();
+    journal::warn(&args.file, &[journal]);
     if sheet.steps == 0 {
         let what = args.message.as_ref().map_or_else(|| user.to_string(), Clone::clone);
-        crate::cli::warn(&format!("nothing of {what} there in {}", file.name()));
+        crate::cli::warn(&format!("nothing of {what} there in {name}"));
     }
     Ok(Answer::Done)
 }
@@ -69,19 +70,23 @@ pub(super) fn everything(
     reader: &Reader,
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
-    let mut file = JournalFile::open(&args.file, reader)?;
+    let asked = Asked { partition: args.partition, of_one: span.by_seq(), user: None };
+    let mut journals = journal::open(&args.file, asked, reader)?;
     let shown = Shown::of(None);
     let mut sheet = Sheet::new(args, reader, out);
-    file.read(|entry| {
-        if span.is_over(entry.seq, entry.at) {
-            return Ok(ControlFlow::Break(()));
-        }
-        if !span.is_before(entry.seq, entry.at) {
-            sheet.step(&entry.record()?, &[], &shown)?;
-        }
-        Ok(ControlFlow::Continue(()))
-    })?;
-    file.warn();
+    for journal in &mut journals {
+        sheet.partition = journal.partition;
+        journal.read(|entry| {
+            if span.is_over(entry.seq, entry.at) {
+                return Ok(ControlFlow::Break(()));
+            }
+            if !span.is_before(entry.seq, entry.at) {
+                sheet.step(&entry.record()?, &[], &shown)?;
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+    }
+    journal::warn(&args.file, &journals);
     Ok(Answer::Done)
 }
 
@@ -155,6 +160,8 @@ impl Shown {
 struct Sheet<'a> {
     output: Output,
     with_content: bool,
+    /// Which partition a step is of, where there are several.
+    partition: Option<u32>,
     reader: &'a Reader,
     out: &'a mut dyn Write,
     first: Option<Timestamp>,
@@ -169,6 +176,7 @@ impl<'a> Sheet<'a> {
         Self {
             output: args.output,
             with_content: args.with_content,
+            partition: None,
             reader,
             out,
             first: None,
@@ -315,6 +323,9 @@ impl<'a> Sheet<'a> {
                 fields.insert(name.to_owned(), value);
             }
         };
+        if let Some(partition) = self.partition {
+            put("partition", partition.into());
+        }
         for (name, text) in [
             ("user", &record.user),
             ("position", &record.pos),

@@ -10,10 +10,9 @@ use super::export::is_without_content;
 use super::paint::{BAD, BOLD, DIM, GOOD, paint};
 use super::{Answer, Span, input_words};
 use crate::cli::args::{self, Output};
-use crate::cli::journal_file::{Entry, JournalFile};
+use crate::cli::journal::{self, Asked, Journal};
 use crate::domain::event::Event;
 use crate::engine::replay::{Verdict, verify as decide_again};
-use crate::engine::state::State;
 use crate::record::input::Reader;
 use crate::record::journal::Record;
 
@@ -37,6 +36,14 @@ struct Difference {
     decided: Vec<String>,
 }
 
+/// What deciding one journal again has brought.
+struct Report {
+    counts: Counts,
+    first: Option<Difference>,
+    other_policy: Option<String>,
+    equal: bool,
+}
+
 /// Decides all again.
 pub(super) fn verify(
     args: &args::Replay,
@@ -44,13 +51,51 @@ pub(super) fn verify(
     reader: &Reader,
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
-    let mut file = JournalFile::open(&args.file, reader)?;
-    let name = file.name().to_owned();
-    let mut state = State::default();
+    let asked = Asked { partition: args.partition, of_one: span.by_seq(), user: None };
+    let mut journals = journal::open(&args.file, asked, reader)?;
+    let (mut equal, mut answers) = (true, Vec::new());
+    for journal in &mut journals {
+        let report = decide_all(args, span, journal, reader)?;
+        equal &= report.equal;
+        match args.output {
+            Output::Table => report.write(journal, out)?,
+            Output::Json | Output::Jsonl => answers.push(report.json(journal)),
+        }
+    }
+    match (args.output, answers.as_slice()) {
+        (Output::Json, [_, _, ..]) => writeln!(out, "{}", Value::Array(answers))?,
+        _ => answers.iter().try_for_each(|answer| writeln!(out, "{answer}"))?,
+    }
+    out.flush()?;
+    for cut in journals.iter().filter_map(|journal| journal.seen.cut.as_ref()) {
+        crate::cli::warn(cut);
+    }
+    Ok(if equal { Answer::Done } else { Answer::No })
+}
+
+fn decide_all(
+    args: &args::Replay,
+    span: &Span,
+    journal: &mut Journal<'_>,
+    reader: &Reader,
+) -> anyhow::Result<Report> {
+    let name = journal.name.clone();
+    if journal.is_without_beginning() {
+        let first = journal.begins_at().unwrap_or_default();
+        bail!(
+            "{name}: the records before seq {first} were removed, and nobody knows the state that \
+             they left: the others cannot be decided again"
+        );
+    }
+    let mut state = journal.state();
     let (mut counts, mut first) = (Counts::default(), None);
     // The policy in force, and the first record that was decided by another one.
     let (mut digest, mut other_policy) = (String::new(), None);
-    file.read(|entry| {
+    if journal.begins_at().is_some() {
+        digest = state.policy.digest();
+    }
+    let place = journal.placing();
+    journal.read(|entry| {
         if span.is_over(entry.seq, entry.at) || entry.broken.is_some() {
             // What follows a gap was decided on a state that nobody can know.
             return Ok(ControlFlow::Break(()));
@@ -65,7 +110,7 @@ pub(super) fn verify(
             Verdict::Differs { recorded, decided } => {
                 counts.differs += 1;
                 if first.is_none() {
-                    first = Some(difference(&name, entry, &record, reader, recorded, decided));
+                    first = Some(difference(place(entry), &record, reader, recorded, decided));
                 }
             }
         }
@@ -74,52 +119,66 @@ pub(super) fn verify(
             digest = state.policy.digest();
         }
         if record.policy != digest && other_policy.is_none() {
-            let (seq, line) = (entry.seq, entry.number);
+            let (seq, place) = (entry.seq, place(entry));
             let theirs = &record.policy;
             other_policy = Some(format!(
-                "{name}:{line}: seq {seq} was decided by policy {theirs}, and the one in force is {digest}"
+                "{place}: seq {seq} was decided by policy {theirs}, and the one in force is {digest}"
             ));
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    if let Some(export) = file.export.as_ref().filter(|export| !export.whole) {
+    let seen = &journal.seen;
+    if let Some(export) = seen.export.as_ref().filter(|export| !export.whole) {
         let what = export.message.as_ref().map_or("what was before it", |_| "other messages");
         bail!(
             "{name}: this export leaves out {what}, so it cannot be decided again; \
              export a --user without --from and --message for that"
         );
     }
-    let broken = file.breaks.0.clone();
     let equal = counts.differs == 0
-        && broken.is_none()
+        && seen.breaks.0.is_none()
         && other_policy.is_none()
-        && (!args.strict || (counts.other_rules == 0 && file.cut.is_none()));
-    if let (Output::Table, Some(other)) = (args.output, &other_policy) {
-        writeln!(out, "{}\n", paint(BAD, other))?;
-    }
-    match args.output {
-        Output::Table => for_people(&counts, first.as_ref(), broken.as_deref(), equal, out)?,
-        Output::Json | Output::Jsonl => {
-            let first = first.as_ref().map_or(Value::Null, Difference::json);
-            let answer = json!({
-                "equal": equal, "records": file.records, "same": counts.same,
-                "differs": counts.differs, "other_rules": counts.other_rules,
-                "undecided": counts.undecided, "without_content": counts.without_content,
-                "broken": broken, "other_policy": other_policy, "cut": file.cut, "first_difference": first,
-            });
-            writeln!(out, "{answer}")?;
+        && (!args.strict || (counts.other_rules == 0 && seen.cut.is_none()));
+    Ok(Report { counts, first, other_policy, equal })
+}
+
+impl Report {
+    fn json(&self, journal: &Journal<'_>) -> Value {
+        let (counts, seen) = (&self.counts, &journal.seen);
+        let first = self.first.as_ref().map_or(Value::Null, Difference::json);
+        let mut answer = json!({
+            "equal": self.equal, "records": seen.records, "same": counts.same,
+            "differs": counts.differs, "other_rules": counts.other_rules,
+            "undecided": counts.undecided, "without_content": counts.without_content,
+            "broken": seen.breaks.0, "other_policy": self.other_policy, "cut": seen.cut,
+            "first_difference": first,
+        });
+        let whose = journal.partition.map(|number| ("partition", number.into()));
+        let from = journal.begins_at().map(|seq| ("from_seq", seq.into()));
+        if let Some(fields) = answer.as_object_mut() {
+            let more = whose.into_iter().chain(from);
+            fields.extend(more.map(|(name, value): (&str, Value)| (name.to_owned(), value)));
         }
+        answer
     }
-    out.flush()?;
-    if let Some(cut) = &file.cut {
-        crate::cli::warn(cut);
+
+    fn write(&self, journal: &Journal<'_>, out: &mut dyn Write) -> anyhow::Result<()> {
+        if let Some(number) = journal.partition {
+            writeln!(out, "{}", paint(BOLD, format!("partition {number}")))?;
+        }
+        if let Some(first) = journal.begins_at() {
+            writeln!(out, "from seq {first}, on the snapshot there: what was before was removed")?;
+        }
+        if let Some(other) = &self.other_policy {
+            writeln!(out, "{}\n", paint(BAD, other))?;
+        }
+        let broken = journal.seen.breaks.0.as_deref();
+        for_people(&self.counts, self.first.as_ref(), broken, self.equal, out)
     }
-    Ok(if equal { Answer::Done } else { Answer::No })
 }
 
 fn difference(
-    file: &str,
-    entry: &Entry<'_>,
+    place: String,
     record: &Record<'_>,
     reader: &Reader,
     recorded: Result<Vec<Event>, String>,
@@ -146,7 +205,7 @@ fn difference(
     });
     Difference {
         seq: record.seq,
-        place: format!("{file}:{}", entry.number),
+        place,
         at: record.at.to_string(),
         user: record.user.as_deref().unwrap_or_default().to_owned(),
         input,

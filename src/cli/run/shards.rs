@@ -1,5 +1,6 @@
 //! The partitions of the daemon: each opened and run on a thread of its own.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +16,7 @@ use crate::cli::clock::{SteadyClock, Stopwatch};
 use crate::cli::config::Config;
 use crate::cli::measures::{Measures, Registry, Sources};
 use crate::domain::policy::Policy;
+use crate::domain::time::Timestamp;
 use crate::engine::checkpoint;
 use crate::engine::ports::Store;
 use crate::engine::shard::{self, Ask, Asks, Health};
@@ -35,8 +37,10 @@ pub(super) struct Shards {
     pub(super) open: Arc<AtomicUsize>,
     /// What they make durable.
     pub(super) tails: Arc<EmbeddedTails>,
-    threads: Vec<JoinHandle<()>>,
-    ended: Receiver<()>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    ended: Mutex<Receiver<()>>,
+    /// The policies that were in force since the start, by their digests.
+    policies: Mutex<BTreeSet<String>>,
 }
 
 /// What the shards of a daemon share.
@@ -82,8 +86,9 @@ impl Shards {
             seen: Vec::new(),
             open: Arc::default(),
             tails,
-            threads: Vec::new(),
-            ended,
+            threads: Mutex::default(),
+            ended: Mutex::new(ended),
+            policies: Mutex::new(BTreeSet::from([world.settings.policy.digest()])),
         };
         let sources = Sources::default();
         for (log, inbox) in logs.into_iter().zip(&inboxes.all) {
@@ -122,7 +127,7 @@ impl Shards {
         self.asks.push(asks);
         self.health.push(health);
         self.seen.push(seen);
-        self.threads.push(thread);
+        self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
         Ok(())
     }
 
@@ -138,8 +143,28 @@ impl Shards {
         self.seen.iter().map(seen).collect()
     }
 
+    /// What has died, though nobody stopped it; `None`: nothing.
+    pub(super) fn dead(&self) -> Option<String> {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let dead = threads.iter().position(|thread| thread.is_finished())?;
+        Some(format!("partition {dead} has ended: see the log"))
+    }
+
+    /// How far the clock is behind what the journals say.
+    pub(super) fn behind(&self, now: Timestamp) -> Option<Duration> {
+        let last = self.seen().iter().map(|seen| seen.at).max()?;
+        Some(last.since(now)).filter(|behind| *behind > Duration::from_secs(1))
+    }
+
+    /// The policies that were in force since the start.
+    pub(super) fn policies(&self) -> Vec<String> {
+        self.policies.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
     /// Decides by another policy from here on.
     pub(super) fn change_policy(&self, policy: &Policy, by: Option<&Hand>) {
+        let digest = policy.digest();
+        self.policies.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);
         for asks in &self.asks {
             let (policy, by) = (policy.clone(), by.cloned());
             asks.ask(Box::new(move |desk| {
@@ -151,16 +176,18 @@ impl Shards {
     }
 
     /// Lets every shard take what waits, and end. Whether all did so in time.
-    pub(super) fn stop(self, patience: Duration) -> bool {
+    pub(super) fn stop(&self, patience: Duration) -> bool {
         self.health.iter().for_each(|health| health.stop());
         // Woken by a question, so that none sleeps through it.
         self.asks.iter().for_each(|asks| asks.ask(Box::new(|_| {})));
         // The channel closes when the last shard has ended.
         let clock = Stopwatch::start();
         while clock.elapsed() < patience {
-            match self.ended.recv_timeout(patience.saturating_sub(clock.elapsed())) {
+            let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            match ended.recv_timeout(patience.saturating_sub(clock.elapsed())) {
                 Err(RecvTimeoutError::Disconnected) => {
-                    return self.threads.into_iter().all(|thread| thread.join().is_ok());
+                    let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+                    return threads.drain(..).all(|thread| thread.join().is_ok());
                 }
                 Err(RecvTimeoutError::Timeout) | Ok(()) => {}
             }

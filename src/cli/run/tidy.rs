@@ -36,6 +36,8 @@ pub(super) struct Seen {
     pub(super) counted: Counted,
     /// The next record.
     pub(super) seq: u64,
+    /// When the last one was decided.
+    pub(super) at: Timestamp,
     /// Bytes of the journal.
     pub(super) bytes: u64,
     /// What is kept of the state.
@@ -184,6 +186,7 @@ impl Tidy {
         seen.timers = timers;
         seen.counted = counted.unwrap_or_else(|| seen.counted.clone());
         seen.seq = state.next_seq;
+        seen.at = state.at;
         seen.bytes = bytes;
         seen.kept = self.keeper.kept();
         seen.policy = state.policy.digest();

@@ -240,7 +240,7 @@ impl Reading {
             if recorded.seq.is_multiple_of(LOOKS) && !self.waits.load(Ordering::SeqCst) {
                 return Err(Refusal::unavailable("whoever asked has gone"));
             }
-            let line = Line::of(recorded.seq, recorded.at, recorded.line);
+            let line = Line::of(recorded.at, recorded.line);
             let line = line.map_err(|error| unreadable(recorded.seq, &error))?;
             if each(&line)?.is_break() {
                 break;

@@ -10,7 +10,7 @@ use crate::domain::open::View;
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 use crate::domain::user::User;
-use crate::engine::state::{BrokenJournal, policy_of};
+use crate::engine::state::{BrokenJournal, State, policy_of};
 use crate::record::journal::Record;
 
 /// A user, as the records so far have left it.
@@ -25,7 +25,7 @@ pub struct Followed {
     pub facts: Facts,
     /// The last record of the journal seen, whosever it was.
     pub last: Option<(u64, Timestamp)>,
-    /// Records of the user seen.
+    /// Records of the user seen; where it was known before them, one more.
     pub records: u64,
 }
 
@@ -40,6 +40,20 @@ impl Followed {
             facts: Facts::default(),
             last: None,
             records: 0,
+        }
+    }
+
+    /// A user as a state knows it. What its beliefs rest on is not known.
+    #[must_use]
+    pub fn after(state: &State, address: &Address) -> Self {
+        let known = state.users.get(state.users.key(address));
+        let last = state.next_seq.checked_sub(1).map(|seq| (seq, state.at));
+        Self {
+            records: u64::from(known.is_some()),
+            user: known.unwrap_or_else(|| User::new(address.clone())),
+            policy: Arc::clone(&state.policy),
+            last,
+            ..Self::new(address)
         }
     }
 

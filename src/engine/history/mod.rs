@@ -27,6 +27,8 @@ use crate::record::journal::{BadRecord, RULES, Record};
 pub struct Line<'a> {
     /// Its number in its partition.
     pub seq: u64,
+    /// How often its partition has changed hands.
+    pub epoch: u64,
     /// When it was decided.
     pub at: Timestamp,
     /// Its user, canonical.
@@ -49,17 +51,18 @@ pub enum Unreadable {
 }
 
 impl<'a> Line<'a> {
-    /// A record that a log has handed out with its number and its time.
+    /// A record that a log has handed out with its time.
     ///
     /// # Errors
     ///
     /// [`BadRecord::Malformed`].
-    pub fn of(seq: u64, at: Timestamp, bytes: &'a [u8]) -> Result<Self, BadRecord> {
+    pub fn of(at: Timestamp, bytes: &'a [u8]) -> Result<Self, BadRecord> {
         if let Some(head) = Head::skim(bytes) {
             let user = head.user.map(Cow::Borrowed);
-            return Ok(Self { seq, at, user, is_policy: head.is_policy, bytes });
+            let Head { seq, epoch, is_policy, .. } = head;
+            return Ok(Self { seq, epoch, at, user, is_policy, bytes });
         }
-        Ok(Self { seq, at, ..Self::read(bytes)? })
+        Ok(Self { at, ..Self::read(bytes)? })
     }
 
     /// A record that says itself which one it is.
@@ -71,6 +74,7 @@ impl<'a> Line<'a> {
         #[derive(Deserialize)]
         struct Whole<'a> {
             seq: u64,
+            epoch: u64,
             #[serde(with = "rfc3339")]
             at: Timestamp,
             #[serde(borrow, default)]
@@ -78,9 +82,10 @@ impl<'a> Line<'a> {
             #[serde(default)]
             input: Option<IgnoredAny>,
         }
-        let Whole { seq, at, user, input } = serde_json::from_slice(bytes)
+        let Whole { seq, epoch, at, user, input } = serde_json::from_slice(bytes)
             .map_err(|error| BadRecord::Malformed(error.to_string()))?;
-        Ok(Self { seq, at, is_policy: user.is_none() && input.is_some(), user, bytes })
+        let is_policy = user.is_none() && input.is_some();
+        Ok(Self { seq, epoch, at, user, is_policy, bytes })
     }
 
     /// The record itself.

@@ -26,6 +26,8 @@ pub struct Frames {
     segment: Option<SegmentReader>,
     next: u64,
     torn: Option<u64>,
+    /// Bytes of the segments that are behind us.
+    behind: u64,
 }
 
 impl Frames {
@@ -55,7 +57,8 @@ impl Frames {
         if next < oldest {
             return Err(LogFault::Removed { oldest });
         }
-        let mut frames = Self { partition, path: path.to_owned(), segment: None, next, torn: None };
+        let mut frames =
+            Self { partition, path: path.to_owned(), segment: None, next, torn: None, behind: 0 };
         let after = segments.partition_point(|first| *first <= next);
         if let Some(first) = after.checked_sub(1).and_then(|at| segments.get(at)).copied() {
             let mut reader = SegmentReader::open(path, partition, first)?;
@@ -78,6 +81,21 @@ impl Frames {
     #[must_use]
     pub fn torn(&self) -> Option<u64> {
         self.torn
+    }
+
+    /// Bytes of all segments that are there now.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let segments = segment::list(&self.path).unwrap_or_default();
+        let size =
+            |first: u64| std::fs::metadata(segment::path(&self.path, first)).map(|m| m.len());
+        segments.into_iter().filter_map(|first| size(first).ok()).sum()
+    }
+
+    /// Bytes read so far.
+    #[must_use]
+    pub fn passed(&self) -> u64 {
+        self.behind + self.segment.as_ref().map_or(0, SegmentReader::offset)
     }
 
     /// The next frame; `None` where `until` is reached: there may be more later.
@@ -124,8 +142,12 @@ impl Frames {
     /// Opens the segment that begins with the next record. Whether there is one.
     fn open_next(&mut self) -> Result<bool, LogFault> {
         let segments = list(&self.path)?;
-        if segments.binary_search(&self.next).is_ok() {
-            self.segment = Some(SegmentReader::open(&self.path, self.partition, self.next)?);
+        // One without frames begins with the record that comes next, too: it is not read again.
+        let is_here = self.segment.as_ref().is_some_and(|reader| reader.head.first == self.next);
+        if !is_here && segments.binary_search(&self.next).is_ok() {
+            let next = SegmentReader::open(&self.path, self.partition, self.next)?;
+            self.behind = self.passed();
+            self.segment = Some(next);
             return Ok(true);
         }
         match (segments.first().copied(), segments.last().copied()) {
