@@ -128,11 +128,10 @@ impl DataDirectory {
                 })
                 .collect();
             self.take(&lines);
-            for partition in 0..self.workers.len() {
-                let mut frames =
-                    Frames::open(&self.directory, partition as u32, followed[partition]).unwrap();
+            for (partition, next) in (0..).zip(&mut followed) {
+                let mut frames = Frames::open(&self.directory, partition, *next).unwrap();
                 while let Some(frame) = frames.next(Until::End).unwrap() {
-                    followed[partition] = frame.seq + 1;
+                    *next = frame.seq + 1;
                     for output in frame.outputs() {
                         let event: Value = serde_json::from_slice(output.bytes).unwrap();
                         if event["type"] == "cpm.delivery.requested.v1" {
@@ -147,7 +146,7 @@ impl DataDirectory {
 
     /// The journal of a partition, a line a record.
     pub(crate) fn lines(&self, partition: u32) -> Vec<Vec<u8>> {
-        let mut frames = Frames::open(&self.directory, partition, 0).unwrap();
+        let mut frames = Frames::oldest(&self.directory, partition).unwrap();
         let mut lines = Vec::new();
         while let Some(frame) = frames.next(Until::End).unwrap() {
             lines.push(frame.line.to_vec());

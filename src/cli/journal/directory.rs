@@ -89,7 +89,7 @@ fn one<'r>(
 
 /// The frames of a partition from the oldest on, and the state before them where some were removed.
 fn beginning(directory: &Directory, number: u32) -> anyhow::Result<(Frames, Option<State>)> {
-    let frames = Frames::open(directory, number, 0)?;
+    let frames = Frames::oldest(directory, number)?;
     let first = frames.next_seq();
     if first == 0 {
         return Ok((frames, None));
