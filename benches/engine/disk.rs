@@ -153,7 +153,7 @@ fn durable(stream: &Stream, path: &Path, partitions: u32) -> Round {
                 let (_asks, questions) = Asks::new(Arc::new(|| {}));
                 let mut worker =
                     Worker::open(log, clock, Settings::default(), None).expect("a new log");
-                shard::run(&mut worker, &questions, health, &mut (), |_, _| {}).expect("a disk");
+                shard::run(&mut worker, &questions, health, &mut (), |_| false).expect("a disk");
             });
         }
         let round = timed(|| {
@@ -246,7 +246,7 @@ fn lateness() {
             let mut settings = Settings::default();
             settings.policy.settle = Duration::from_secs(1);
             let mut worker = Worker::open(log, Real, settings, None).expect("a new log");
-            shard::run(&mut worker, &questions, &health, &mut late, |_, _| {}).expect("a disk");
+            shard::run(&mut worker, &questions, &health, &mut late, |_| false).expect("a disk");
         });
         let began = Instant::now();
         let mut sent = 0_u64;

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 mod about;
+mod doctor;
 mod ingest;
 mod run;
 
 pub use about::{Completions, Config, ConfigAction, ConfigShow, Man, Schema, ShowAs};
+pub use doctor::Doctor;
 pub use ingest::{Ek, From, Ingest, Jsonl, Shape};
 pub use run::Run;
 
@@ -57,6 +59,8 @@ pub enum Command {
     Ingest(Ingest),
     /// Check or show the configuration
     Config(Config),
+    /// Say whether this set-up is sound, and what to do where it is not
+    Doctor(Doctor),
     /// List the record types, or print their JSON Schemas
     Schema(Schema),
     /// Print the completions for a shell

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod config;
 mod configuration;
 mod demo;
+mod doctor;
 mod ingest;
 mod journal;
 mod lines;
@@ -52,6 +53,9 @@ pub fn run(
     if let Command::Run(args) = &args.command {
         sets.extend(args.sets());
     }
+    if let Command::Doctor(args) = &args.command {
+        sets.extend(args.sets());
+    }
     let load = || Config::load(args.config.as_deref(), env.iter().cloned(), &sets);
     let config = load();
     for warning in config.iter().flat_map(|config| &config.warnings) {
@@ -62,6 +66,7 @@ pub fn run(
         Command::Simulate(args) => simulate::simulate(args, &config?, out),
         Command::Ingest(args) => ingest::ingest(args, &config?, out),
         Command::Config(args) => configuration::configuration(args, config, out),
+        Command::Doctor(args) => doctor::doctor(args, config, out),
         // These say the same whatever is configured, so a bad config does not stop them.
         Command::Schema(args) => about::schema(args, out),
         Command::Completions(args) => about::completions(args, out),

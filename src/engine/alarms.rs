@@ -27,6 +27,12 @@ impl Alarms {
         }
     }
 
+    /// How many are set; one that was moved is counted until its old time has passed.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.heap.len()
+    }
+
     /// When the next alarm rings; entries that were moved are passed over.
     pub fn next(&mut self, users: &Users) -> Option<Timestamp> {
         while let Some(Reverse((at, key))) = self.heap.peek() {

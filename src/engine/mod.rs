@@ -5,11 +5,13 @@
 //! [`State`](state::State) is what it says so far, and [`replay`] makes it anew.
 
 pub mod alarms;
+pub mod census;
 pub mod checkpoint;
 pub mod history;
 pub mod intake;
 pub mod observer;
 pub mod overlay;
+pub mod picture;
 pub mod ports;
 pub mod replay;
 pub mod shard;

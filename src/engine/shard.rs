@@ -102,8 +102,8 @@ impl Health {
     }
 }
 
-/// Runs a shard until it is stopped: `tidy` is called between steps, with whether there was work, and does
-/// what need not wait for it. What waits when it is stopped is still taken.
+/// Runs a shard until it is stopped: `tidy` is called between steps, and does what need not wait for one;
+/// it says whether it wants to go on at once. What waits when it is stopped is still taken.
 ///
 /// # Errors
 ///
@@ -113,7 +113,7 @@ pub fn run<L: Log, C: Clock>(
     asks: &Receiver<Ask>,
     health: &Health,
     observer: &mut dyn Observer,
-    mut tidy: impl FnMut(&mut Worker<L, C>, bool),
+    mut tidy: impl FnMut(&mut Worker<L, C>) -> bool,
 ) -> Result<(), WorkerError> {
     let mut patience = Duration::ZERO;
     let mut failed = false;
@@ -128,7 +128,7 @@ pub fn run<L: Log, C: Clock>(
                 if stopping {
                     return Ok(());
                 }
-                tidy(worker, true);
+                tidy(worker);
                 std::thread::sleep(AFTER_FAILURE);
                 continue;
             }
@@ -138,15 +138,11 @@ pub fn run<L: Log, C: Clock>(
             failed = false;
             health.set(None);
         }
-        let worked = done.records > 0;
-        tidy(worker, worked);
-        if worked {
-            patience = Duration::ZERO;
-        } else if stopping {
+        let goes_on = tidy(worker);
+        if done.records == 0 && stopping {
             return Ok(());
-        } else {
-            patience = quiet_for(worker);
         }
+        patience = if done.records > 0 || goes_on { Duration::ZERO } else { quiet_for(worker) };
     }
 }
 

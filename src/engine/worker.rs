@@ -167,6 +167,12 @@ impl<L: Log, C: Clock> Worker<L, C> {
         &self.clock
     }
 
+    /// How many alarms are set.
+    #[must_use]
+    pub fn timers(&self) -> usize {
+        self.alarms.count()
+    }
+
     /// When the next alarm is due; at once where users wait to be looked at.
     pub fn next_alarm(&mut self) -> Option<Timestamp> {
         if self.looking.is_done() {

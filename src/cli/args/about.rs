@@ -43,12 +43,13 @@ pub struct ConfigShow {
     pub output: ShowAs,
 }
 
-/// Forms of `config show`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+/// Forms of `config show` and `doctor`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ShowAs {
-    /// A line a key, which is a config file too
+    /// Lines for people; of `config show` they are a config file too
+    #[default]
     Table,
-    /// One JSON object
+    /// One JSON value
     Json,
 }
 

@@ -1,9 +1,13 @@
 //! `deferd run`: the daemon. Everything is opened here, in order, and closed in the opposite one.
 
 mod feed;
+mod host;
+mod keeper;
 mod logging;
 mod shards;
 mod signals;
+mod switches;
+mod tidy;
 
 use std::io::Read;
 use std::path::Path;
@@ -11,15 +15,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
+use sd_notify::NotifyState;
 
-use self::shards::Shards;
-use self::signals::Order;
-use super::clock::SteadyClock;
-use super::config::{ConfigError, Loaded};
+use self::host::Daemon;
+use self::shards::{Shards, World};
+use self::signals::{Order, Orders};
+use self::switches::Switches;
+use super::clock::{SteadyClock, WallClock};
+use super::config::{Config, ConfigError, Loaded};
+use super::measures::{self, Registry};
 use super::{Answer, BadConfig, args, settings};
+use crate::edge::http::{self, ROUTES, Site, Token};
 use crate::engine::intake::Intake;
+use crate::engine::ports::Clock;
+use crate::engine::tail::Tails;
 use crate::log::embedded::{Directory, Inboxes, Limits, LogFault};
+
+/// How often the daemon looks at itself.
+const TICK: Duration = Duration::from_secs(1);
 
 /// Reads the configuration again.
 type Load<'a> = &'a dyn Fn() -> Result<Loaded, ConfigError>;
@@ -35,9 +49,17 @@ pub(super) fn run(
     load: Load<'_>,
 ) -> anyhow::Result<Answer> {
     let loaded = config.map_err(|error| BadConfig(error.into()))?;
-    let settings = settings(&loaded).map_err(BadConfig)?;
+    let mut settings = settings(&loaded).map_err(BadConfig)?;
     let config = &loaded.config;
+    let token = token(config).map_err(BadConfig)?;
     logging::begin(&config.logging, random()?);
+
+    // Bound first: nothing is touched where another daemon has the port.
+    let listen = config.http.listen;
+    let listener = std::net::TcpListener::bind(listen)
+        .with_context(|| format!("cannot listen on {listen}: is another daemon running there?"))?;
+    listener.set_nonblocking(true).context("the listening socket")?;
+    let address = listener.local_addr().context("the listening socket")?;
 
     let embedded = &config.embedded;
     let (directory, _lock) =
@@ -46,6 +68,11 @@ pub(super) fn run(
                 let is_config = matches!(fault, LogFault::Partitions { .. });
                 if is_config { BadConfig(fault.into()).into() } else { anyhow!(fault) }
             })?;
+    let switches = Arc::new(Switches::open(&directory.path, settings.policy.clone())?);
+    for (switch, value, operator) in switches.moved() {
+        tracing::warn!(switch, ?value, operator, "a kill switch is set by hand");
+    }
+    settings.policy = switches.policy();
     let clock = SteadyClock::start();
     let limits = Limits {
         inputs: embedded.queue_inputs as usize,
@@ -60,19 +87,67 @@ pub(super) fn run(
     // A pipe may never end; a file is what came while we were down.
     let is_file = args.input.as_ref().is_some_and(|path| path.as_os_str() != "-");
     let reading = Arc::new(AtomicBool::new(is_file));
-    let shards = Shards::open(&directory, &inboxes, &clock, &settings, config, &orders, &reading)?;
+    let registry = Registry::new();
+    let needed: Arc<dyn Fn(u32) -> u64 + Send + Sync> = Arc::new(|_| u64::MAX);
     tracing::info!(
         data_dir = %directory.path.display(),
         partitions = embedded.partitions,
         policy = settings.policy.digest(),
         "deferd {} begins", env!("CARGO_PKG_VERSION")
     );
+    let shards = Arc::new(Shards::open(&World {
+        directory: &directory,
+        inboxes: &inboxes,
+        clock: &clock,
+        settings: &settings,
+        config,
+        orders: &orders,
+        registry: &registry,
+        reading: &reading,
+        needed: &needed,
+    })?);
 
     let intake: Arc<dyn Intake> = Arc::clone(&inboxes) as Arc<dyn Intake>;
-    let stop_feed = Arc::new(AtomicBool::new(false));
+    let stopping = Arc::new(AtomicBool::new(false));
+    registry.routes(&ROUTES.iter().map(|(_, route, _)| *route).collect::<Vec<_>>());
+    registry.gauge(&measures::START, &[]).set(measures::seconds(WallClock.now()));
+    let site = Site {
+        intake: Arc::clone(&intake),
+        asks: shards.asks.clone(),
+        tails: Arc::clone(&shards.tails) as Arc<dyn Tails>,
+        reader: settings.reader.clone(),
+        clock: Arc::new(clock.clone()),
+        host: Arc::new(Daemon {
+            shards: Arc::clone(&shards),
+            inboxes: Arc::clone(&inboxes),
+            switches: Arc::clone(&switches),
+            registry: registry.clone(),
+            clock: clock.clone(),
+            data_dir: directory.path,
+            queue_limit: embedded.queue_inputs,
+            stopping: Arc::clone(&stopping),
+        }),
+        token: Arc::clone(&token),
+        limits: http::Limits {
+            body_bytes: usize::try_from(config.http.max_body_bytes).unwrap_or(usize::MAX),
+            connections: config.http.max_connections as usize,
+            timeout: Duration::from_secs(config.http.timeout_seconds.into()),
+        },
+    };
+    let patience = Duration::from_secs(config.run.stop_seconds.into());
+    let (close, closed) = tokio::sync::oneshot::channel::<()>();
+    let listener = {
+        let _inside = runtime.enter();
+        tokio::net::TcpListener::from_std(listener).context("the listening socket")?
+    };
+    let serving =
+        runtime.spawn(http::serve(listener, site, async { drop(closed.await) }, patience));
+    tracing::info!("listening on http://{address}");
+
     if let Some(path) = &args.input {
         let (path, intake, clock) = (path.clone(), Arc::clone(&intake), clock);
-        let (reader, stop, orders) = (settings.reader, Arc::clone(&stop_feed), orders.clone());
+        let (reader, stop) = (settings.reader, Arc::clone(&stopping));
+        let orders = orders.clone();
         std::thread::Builder::new().name("input".into()).spawn(move || {
             if let Err(error) = feed::feed(&path, &reader, &intake, &clock, &stop) {
                 orders.give(Order::Failed(format!("--input: {error:#}")));
@@ -81,23 +156,27 @@ pub(super) fn run(
         })?;
     }
 
-    let failed = loop {
-        match orders.next() {
-            Order::Stop => break None,
-            Order::Failed(why) => break Some(why),
-            Order::Reload => reload(load, &shards),
-            Order::Open => {
-                sd_notify::notify(&[sd_notify::NotifyState::Ready]).unwrap_or_default();
-                tracing::info!("ready");
-            }
-        }
-    };
+    let daemon =
+        Running { shards: &shards, switches: &switches, token: &token, registry: &registry };
+    let failed = daemon.follow(&orders, load);
 
-    sd_notify::notify(&[sd_notify::NotifyState::Stopping]).unwrap_or_default();
+    notify(NotifyState::Stopping);
     tracing::info!("stopping: what waits is taken");
-    stop_feed.store(true, Ordering::SeqCst);
+    stopping.store(true, Ordering::SeqCst);
     inboxes.all.iter().for_each(|inbox| inbox.close());
-    let stopped = shards.stop(Duration::from_secs(config.run.stop_seconds.into()));
+    let stopped = shards.stop(patience);
+    shards.tails.wake();
+    drop(close);
+    // Whoever still reads an answer has had its time with the shards.
+    let cut_off = runtime.block_on(async {
+        tokio::time::timeout(Duration::from_secs(2), serving)
+            .await
+            .map_or(0, |cut| cut.unwrap_or(0))
+    });
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    if cut_off > 0 {
+        tracing::info!(connections = cut_off, "cut off");
+    }
     if let Some(why) = failed {
         tracing::error!("{why}");
         return Ok(Answer::No);
@@ -109,15 +188,93 @@ pub(super) fn run(
     Ok(Answer::Done)
 }
 
-/// Reads the configuration again; a wrong one changes nothing.
-fn reload(load: Load<'_>, shards: &Shards) {
-    let loaded = load().map_err(anyhow::Error::from);
-    match loaded.and_then(|loaded| settings(&loaded)) {
-        Ok(settings) => {
-            tracing::info!(policy = settings.policy.digest(), "configuration read again");
-            shards.change_policy(&settings.policy, None);
+/// A daemon that runs.
+struct Running<'a> {
+    shards: &'a Shards,
+    switches: &'a Switches,
+    token: &'a Token,
+    registry: &'a Registry,
+}
+
+impl Running<'_> {
+    /// Follows orders until one ends it; why, where nobody asked for it.
+    fn follow(&self, orders: &Orders, load: Load<'_>) -> Option<String> {
+        let mut beats = Vec::new();
+        let mut ready = false;
+        loop {
+            match orders.next(TICK) {
+                Some(Order::Stop) => return None,
+                Some(Order::Failed(why)) => return Some(why),
+                Some(Order::Reload) => {
+                    notify(NotifyState::Reloading);
+                    self.reload(load);
+                    notify(NotifyState::Ready);
+                }
+                Some(Order::Open) if self.shards.are_open() => {
+                    ready = true;
+                    notify(NotifyState::Ready);
+                    tracing::info!("ready");
+                }
+                Some(Order::Open) => {}
+                None => {
+                    self.registry.tidy();
+                    // A shard that hangs is not helped by a ping.
+                    let now: Vec<u64> = self.shards.seen().iter().map(|seen| seen.beat).collect();
+                    let alive = now.iter().zip(&beats).all(|(now, before)| now != before);
+                    if ready && alive {
+                        notify(NotifyState::Watchdog);
+                    }
+                    beats = now;
+                }
+            }
         }
-        Err(error) => tracing::error!("the configuration stays as it was: {error:#}"),
+    }
+
+    /// Reads the configuration again; a wrong one changes nothing.
+    fn reload(&self, load: Load<'_>) {
+        let read = || -> anyhow::Result<_> {
+            let loaded = load()?;
+            read_token(&loaded.config.http.token_file, self.token)?;
+            settings(&loaded)
+        };
+        match read() {
+            Ok(settings) => {
+                let policy = self.switches.configure(settings.policy);
+                tracing::info!(policy = policy.digest(), "configuration read again");
+                self.shards.change_policy(&policy, None);
+            }
+            Err(error) => tracing::error!("the configuration stays as it was: {error:#}"),
+        }
+    }
+}
+
+/// What a client must show. Whoever can be reached from outside this machine needs one.
+fn token(config: &Config) -> anyhow::Result<Arc<Token>> {
+    let listen = config.http.listen;
+    if config.http.token_file.as_os_str().is_empty() && http::needs_token(listen) {
+        bail!(
+            "http.listen is {listen}, which others can reach: name a file with a token in \
+             http.token_file, or listen on 127.0.0.1"
+        );
+    }
+    let token = Arc::new(Token::default());
+    read_token(&config.http.token_file, &token)?;
+    Ok(token)
+}
+
+fn read_token(file: &Path, token: &Token) -> anyhow::Result<()> {
+    if file.as_os_str().is_empty() {
+        return Ok(());
+    }
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("http.token_file: cannot read {}", file.display()))?;
+    token.set(&text).with_context(|| format!("http.token_file {}", file.display()))
+}
+
+/// Tells systemd, where it listens.
+fn notify(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::debug!("systemd was not told: {error}");
     }
 }
 

@@ -1,7 +1,8 @@
 //! What the daemon is told to do while it runs: by signals, and by its own threads.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,10 +34,14 @@ impl Orders {
         let _ = self.send.send(order);
     }
 
-    /// The next order.
-    pub(super) fn next(&self) -> Order {
+    /// The next order; `None` where none came for so long.
+    pub(super) fn next(&self, patience: Duration) -> Option<Order> {
         let receive = self.receive.lock().unwrap_or_else(PoisonError::into_inner);
-        receive.recv().unwrap_or(Order::Stop)
+        match receive.recv_timeout(patience) {
+            Ok(order) => Some(order),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => Some(Order::Stop),
+        }
     }
 }
 

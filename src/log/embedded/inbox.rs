@@ -121,6 +121,13 @@ impl Inbox {
         self.wake();
     }
 
+    /// Calls [`wake`](Self::wake), for whoever knows nothing of inboxes.
+    #[must_use]
+    pub fn waker(self: &Arc<Self>) -> Arc<dyn Fn() + Send + Sync> {
+        let inbox = Arc::clone(self);
+        Arc::new(move || inbox.wake())
+    }
+
     /// Ends the wait of whoever takes the inputs.
     pub fn wake(&self) {
         self.lock().woken = true;

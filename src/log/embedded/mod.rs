@@ -12,6 +12,7 @@ mod frame;
 mod inbox;
 mod reader;
 mod segment;
+mod snapshot;
 mod tails;
 mod writer;
 
@@ -196,6 +197,12 @@ impl Embedded {
         })
     }
 
+    /// Which partition it is.
+    #[must_use]
+    pub fn partition(&self) -> u32 {
+        self.partition
+    }
+
     /// The durable end, for whoever follows this partition.
     #[must_use]
     pub fn end(&self) -> Arc<End> {
@@ -217,6 +224,18 @@ impl Embedded {
     #[must_use]
     pub fn inbox(&self) -> &Inbox {
         &self.inbox
+    }
+
+    /// The first `seq` of the segment that is written; what the newest snapshot should be of.
+    #[must_use]
+    pub fn segment(&self) -> u64 {
+        self.writer.segment()
+    }
+
+    /// The oldest `seq` that is kept.
+    #[must_use]
+    pub fn oldest(&self) -> u64 {
+        self.writer.oldest()
     }
 
     /// Bytes of all segments.

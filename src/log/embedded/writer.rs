@@ -132,6 +132,16 @@ impl Writer {
         self.cut.as_ref()
     }
 
+    /// The first `seq` of the segment that is written.
+    pub(super) fn segment(&self) -> u64 {
+        self.head.first
+    }
+
+    /// The oldest `seq` that is kept.
+    pub(super) fn oldest(&self) -> u64 {
+        self.closed.front().map_or(self.head.first, |oldest| oldest.first)
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.index.end + self.closed.iter().map(|segment| segment.bytes).sum::<u64>()
     }
@@ -156,9 +166,6 @@ impl Writer {
             return Err(LogError::Corrupt(format!("seq {first} where {next} follows")));
         }
         self.tidy()?;
-        if self.index.end >= self.options.segment_bytes && self.index.next > self.head.first {
-            self.roll()?;
-        }
         let start = self.index.end;
         let mut bytes = std::mem::take(&mut self.buffer);
         bytes.clear();
@@ -191,6 +198,11 @@ impl Writer {
             return Err(LogError::Broken(why));
         }
         self.index = index;
+        if self.index.end >= self.options.segment_bytes {
+            // Right behind the commit, so that a snapshot taken now is what the next segment begins with.
+            // Where the disk refuses, this one grows a little more.
+            let _ = self.roll();
+        }
         self.end.publish(self.place());
         Ok(())
     }
@@ -206,7 +218,7 @@ impl Writer {
     }
 
     /// Closes the segment and begins the next.
-    fn roll(&mut self) -> Result<(), LogError> {
+    fn roll(&mut self) -> Result<(), LogFault> {
         let first = self.index.next;
         let head = Head { first, ..self.head };
         let file = segment::create(&self.directory, head)
