@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use deferd::domain::policy::Policy;
 use deferd::domain::time::Timestamp;
+use deferd::engine::checkpoint::Chunk;
 use deferd::engine::intake::{Given, Intake};
 use deferd::engine::ports::Clock;
 use deferd::engine::worker::{Settings, Worker};
@@ -142,6 +143,17 @@ impl DataDirectory {
                 }
             }
         }
+    }
+
+    /// Keeps a snapshot of a partition as it is now. Its `seq`.
+    pub(crate) fn keep_snapshot(&mut self, partition: u32) -> u64 {
+        let state = self.workers[partition as usize].state();
+        let chunks = state.checkpoint(self.directory.identity(partition));
+        let last = chunks.len() - 1;
+        let mut chunks =
+            (0..).zip(chunks).map(|(number, bytes)| Chunk { bytes, is_last: number == last });
+        self.directory.keep_snapshot(partition, state.next_seq, &mut chunks).unwrap();
+        state.next_seq
     }
 
     /// The journal of a partition, a line a record.
