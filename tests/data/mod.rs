@@ -146,7 +146,7 @@ impl DataDirectory {
     }
 
     /// Keeps a snapshot of a partition as it is now. Its `seq`.
-    pub(crate) fn keep_snapshot(&mut self, partition: u32) -> u64 {
+    pub(crate) fn keep_snapshot(&self, partition: u32) -> u64 {
         let state = self.workers[partition as usize].state();
         let chunks = state.checkpoint(self.directory.identity(partition));
         let last = chunks.len() - 1;
