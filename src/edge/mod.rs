@@ -2,4 +2,5 @@
 
 pub mod ek;
 pub mod http;
+pub mod private;
 pub mod sink;
