@@ -10,6 +10,8 @@
 mod daemon;
 #[path = "http/feeds.rs"]
 mod feeds;
+#[path = "http/journals.rs"]
+mod journals;
 #[path = "http/rude.rs"]
 mod rude;
 

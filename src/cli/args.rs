@@ -5,11 +5,17 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 mod about;
+mod client;
 mod doctor;
 mod ingest;
 mod run;
 
 pub use about::{Completions, Config, ConfigAction, ConfigShow, Man, Schema, ShowAs};
+pub use client::{
+    Daemon, DeadLetters, Ended, Hand, LettersAction, LettersList, LettersRetry, Message,
+    MessageAction, MessageChange, MessageShow, Observe, Outcome, Seen, Submit, User, UserAction,
+    UserChange, UserList, UserShow,
+};
 pub use doctor::Doctor;
 pub use ingest::{Ek, From, Ingest, Jsonl, Shape};
 pub use run::Run;
@@ -53,6 +59,18 @@ pub enum Color {
 pub enum Command {
     /// Run the daemon
     Run(Run),
+    /// Hand a message in to the daemon
+    Submit(Submit),
+    /// Tell the daemon what was seen of a phone
+    Observe(Observe),
+    /// Tell the daemon how a delivery ended
+    Outcome(Outcome),
+    /// What the daemon knows of a user; hold, release or retry
+    User(User),
+    /// Where a message stands; cancel, retry or expire it
+    Message(Message),
+    /// Inputs that nobody could use: list them, or hand them in again
+    DeadLetters(DeadLetters),
     /// Run inputs through the engine in virtual time
     Simulate(Simulate),
     /// Turn what others know into inputs, or check inputs
@@ -250,14 +268,18 @@ pub struct Why {
     #[arg(long, value_name = "USER")]
     pub user: Option<String>,
 
-    /// The journal to read: a data directory, whether or not its daemon runs, or a file; `-` reads
-    /// standard input, and needs --user
-    #[arg(long, value_name = "DIR|FILE.jsonl")]
-    pub journal: PathBuf,
+    /// The journal to read instead of asking the daemon: a data directory, whether or not its daemon
+    /// runs, or a file; `-` reads standard input, and needs --user
+    #[arg(long, value_name = "DIR|FILE.jsonl", conflicts_with = "url")]
+    pub journal: Option<PathBuf>,
 
     /// As things stood then: after this seq, or at this time; absent: at the journal's end
-    #[arg(long, value_name = "TIME|SEQ")]
+    #[arg(long, value_name = "TIME|SEQ", requires = "journal")]
     pub at: Option<String>,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the help of each argument is its own")]
+    pub daemon: Daemon,
 
     /// How the answer is written
     #[arg(long, short, value_enum, default_value_t = Output::Table)]
@@ -271,6 +293,7 @@ release it, each with the rule it comes from. Of a message that ended: how, when
 Exit codes: 0 answered; 1 the journal knows no such message; 2 it could not be answered.
 
 Examples:
+  deferd why m1
   deferd why m1 --journal run.jsonl
   deferd why m1 --journal /var/lib/deferd
   deferd why m1 --journal run.jsonl --user +15145550100 --at 2026-11-21T08:10:05Z

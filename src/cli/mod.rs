@@ -2,13 +2,17 @@
 
 mod about;
 pub mod args;
+mod by_hand;
+mod client;
 pub mod clock;
 pub mod config;
 mod configuration;
 mod demo;
 mod doctor;
+mod hand_in;
 mod ingest;
 mod journal;
+mod letters;
 mod lines;
 pub mod measures;
 mod progress;
@@ -63,6 +67,12 @@ pub fn run(
     }
     match &args.command {
         Command::Run(args) => run::run(args, config, &load),
+        Command::Submit(args) => hand_in::submit(args, &config?, out),
+        Command::Observe(args) => hand_in::observe(args, &config?, out),
+        Command::Outcome(args) => hand_in::outcome(args, &config?, out),
+        Command::User(args) => by_hand::user(args, &config?, out),
+        Command::Message(args) => by_hand::message(args, &config?, out),
+        Command::DeadLetters(args) => letters::dead_letters(args, &config?, out),
         Command::Simulate(args) => simulate::simulate(args, &config?, out),
         Command::Ingest(args) => ingest::ingest(args, &config?, out),
         Command::Config(args) => configuration::configuration(args, config, out),

@@ -2,10 +2,12 @@
 
 use std::io::Write;
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use anyhow::bail;
 
 use super::args::{self, Output};
+use super::client::{Client, encoded};
 use super::config::Loaded;
 use super::journal;
 use super::replay::paint::{BAD, BOLD, DIM, GOOD, WAITS, beside, paint, span};
@@ -27,12 +29,41 @@ pub(super) fn why(
     config: &Loaded,
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
+    match &args.journal {
+        Some(path) => read(args, path, config, out),
+        None => ask(args, config, out),
+    }
+}
+
+/// Asks the daemon.
+fn ask(args: &args::Why, config: &Loaded, out: &mut dyn Write) -> anyhow::Result<Answer> {
+    let client = Client::new(&args.daemon, config)?;
+    let user = args.user.as_ref().map_or_else(String::new, |u| format!("?user={}", encoded(u)));
+    let reply = client.get(&format!("/v1/messages/{}/why{user}", encoded(&args.message)))?;
+    if reply.status == 300 {
+        bail!("{}", reply.error().replace("?user=", "--user"));
+    }
+    if reply.known()?.is_none() {
+        return Ok(Answer::No);
+    }
+    let answers: Vec<history::Answer> = reply.read()?;
+    write(&answers, args.output, out)?;
+    Ok(Answer::Done)
+}
+
+/// Reads a journal.
+fn read(
+    args: &args::Why,
+    path: &Path,
+    config: &Loaded,
+    out: &mut dyn Write,
+) -> anyhow::Result<Answer> {
     let reader = settings(config)?.reader;
     let user = match &args.user {
         Some(user) => address(user, &reader)?,
         None => {
-            let found = find(&args.journal, None, &args.message, &reader)?;
-            let Some((first, _)) = found.first() else { return Ok(nobody(args)) };
+            let found = find(path, None, &args.message, &reader)?;
+            let Some((first, _)) = found.first() else { return Ok(nobody(args, path)) };
             if found.iter().any(|(user, _)| user != first) {
                 bail!(ambiguous(&args.message, &found));
             }
@@ -40,7 +71,7 @@ pub(super) fn why(
         }
     };
     let point: Option<Point> = args.at.as_deref().map(str::parse).transpose()?;
-    let mut journal = journal::open_for(&args.journal, &user, &reader)?;
+    let mut journal = journal::open_for(path, &user, &reader)?;
     if let Some(point) = point {
         journal.reaches(point)?;
     }
@@ -52,9 +83,9 @@ pub(super) fn why(
         stories.take(entry, &reader)?;
         Ok(ControlFlow::Continue(()))
     })?;
-    journal::warn(&args.journal, &[journal]);
+    journal::warn(path, &[journal]);
     if stories.is_empty() {
-        return Ok(nobody(args));
+        return Ok(nobody(args, path));
     }
     let at = stories.at();
     let answers = stories.answers(point.map_or(at, |point| point.instant(at)));
@@ -62,8 +93,8 @@ pub(super) fn why(
     Ok(Answer::Done)
 }
 
-fn nobody(args: &args::Why) -> Answer {
-    super::warn(&unknown(&args.message, &args.journal));
+fn nobody(args: &args::Why, path: &Path) -> Answer {
+    super::warn(&unknown(&args.message, path));
     Answer::No
 }
 

@@ -156,10 +156,11 @@ impl Daemon {
             shards.push(std::thread::spawn(move || {
                 let mut worker = Worker::open(log, WallClock, settings, None).unwrap();
                 worker.log().caught_up();
-                let tidy = |_: &mut _, _| {
+                let tidy = |_: &mut _| {
                     while paused.load(Ordering::SeqCst) {
                         std::thread::sleep(Duration::from_millis(1));
                     }
+                    false
                 };
                 shard::run(&mut worker, &questions, &own, &mut (), tidy).unwrap();
             }));

@@ -31,12 +31,12 @@ struct Asked {
     after: Option<String>,
 }
 
-/// How far a listing has come: partition, table, and how many of its waiting users were listed.
+/// How far a listing has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Place {
     partition: u32,
     table: usize,
-    /// The number of the last key that was listed in this table, and one more.
+    /// The first user of this table that was not listed.
     key: u64,
 }
 
@@ -91,7 +91,7 @@ pub(super) async fn users(
 }
 
 /// The next users of a shard, and where to go on.
-fn slice(desk: &mut dyn Desk, from: Place, most: usize) -> (Vec<Value>, Place) {
+fn slice(desk: &dyn Desk, from: Place, most: usize) -> (Vec<Value>, Place) {
     let now = desk.now();
     let state = desk.state();
     let shown = |user: &User| {
