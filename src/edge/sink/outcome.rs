@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::domain::time::{Timestamp, rfc3339};
+use crate::edge::private::Subscriber;
 use crate::engine::intake::{Given, Intake, Refused};
 
 /// What a webhook needs to know of an output.
@@ -61,6 +62,11 @@ impl GivenUp {
 }
 
 impl Command {
+    /// The user, as a log line may show it.
+    pub(super) fn user(&self) -> Subscriber<'_> {
+        Subscriber(self.subject.as_deref().unwrap_or_default())
+    }
+
     /// Until when it may be handed over: its deadline, else so long after it was asked for.
     pub(super) fn until(&self, lifetime: std::time::Duration) -> Timestamp {
         self.data.deadline.unwrap_or(self.time + lifetime)

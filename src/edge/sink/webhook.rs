@@ -255,8 +255,8 @@ impl Hook {
                 Tried::Again((self.world.clock.now() + wait).min(job.until))
             }
             Answer::Refused(status) => {
-                let id = &job.command.id;
-                tracing::warn!(sink = self.name, id, status, "refused: it is not posted again");
+                let (id, user) = (&job.command.id, job.command.user());
+                tracing::warn!(sink = self.name, id, %user, status, "refused: it is not posted again");
                 self.give_up(job, GivenUp::Refused(status), Sent::Refused)
             }
         }
@@ -274,8 +274,8 @@ impl Hook {
                 return Tried::Stopped;
             }
         } else {
-            let id = &job.command.id;
-            tracing::warn!(sink = self.name, id, "given up: nobody took it in time");
+            let (id, user) = (&job.command.id, job.command.user());
+            tracing::warn!(sink = self.name, id, %user, "given up: nobody took it in time");
         }
         self.world.watch.sent(self.name, result, 1);
         Tried::Settled
