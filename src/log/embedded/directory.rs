@@ -8,6 +8,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -79,7 +80,12 @@ impl Directory {
     /// [`LogFault::Held`] where another process writes it, [`LogFault::Partitions`] where it has another
     /// number of partitions, and whatever [`open`](Self::open) and the system say.
     pub fn claim(path: &Path, partitions: u32, id: u64) -> Result<(Self, Lock), LogFault> {
-        std::fs::create_dir_all(path).map_err(|error| LogFault::io("make", path, error))?;
+        // It holds numbers and messages: nobody else's to read.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o750)
+            .create(path)
+            .map_err(|error| LogFault::io("make", path, error))?;
         let lock = lock(path)?;
         let directory = match Self::open(path) {
             Err(LogFault::NoDirectory { .. }) => Self::make(path, partitions, id)?,
