@@ -18,6 +18,7 @@ use std::time::Duration;
 use deferd::cli::clock::WallClock;
 use deferd::domain::event::Access;
 use deferd::domain::policy::{AccessSwitch, Policy};
+use deferd::domain::time::Timestamp;
 use deferd::edge::http::{Change, Check, Host, Limits, Site, Switch, Token, serve};
 use deferd::engine::intake::Intake;
 use deferd::engine::ports::Clock;
@@ -117,6 +118,8 @@ pub struct Daemon {
     pub inboxes: Arc<Inboxes<WallClock>>,
     /// As long as it is set, no shard takes a step.
     pub paused: Arc<AtomicBool>,
+    /// Segments that end before this record are removed.
+    pub cut: Arc<AtomicU64>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     served: Option<tokio::task::JoinHandle<usize>>,
     runtime: Option<tokio::runtime::Runtime>,
@@ -142,6 +145,7 @@ impl Daemon {
         let (directory, lock) = Directory::claim(path, setup.partitions, 1).unwrap();
         let inboxes = Arc::new(Inboxes::new(setup.partitions, setup.queue, WallClock));
         let paused = Arc::new(AtomicBool::new(false));
+        let cut = Arc::new(AtomicU64::new(0));
         let (mut ends, mut asks, mut health, mut shards) = (vec![], vec![], vec![], vec![]);
         for (partition, inbox) in (0..).zip(&inboxes.all) {
             let options = Options { segment_bytes: setup.segment_bytes };
@@ -153,10 +157,13 @@ impl Daemon {
             asks.push(ask);
             health.push(Arc::clone(&own));
             let (settings, paused) = (setup.settings.clone(), Arc::clone(&paused));
+            let cut = Arc::clone(&cut);
             shards.push(std::thread::spawn(move || {
                 let mut worker = Worker::open(log, WallClock, settings, None).unwrap();
                 worker.log().caught_up();
-                let tidy = |_: &mut _| {
+                let tidy = |worker: &mut Worker<Embedded, WallClock>| {
+                    let needed = cut.load(Ordering::SeqCst);
+                    worker.log().remove_before(needed, Timestamp::MAX, u64::MAX).unwrap();
                     while paused.load(Ordering::SeqCst) {
                         std::thread::sleep(Duration::from_millis(1));
                     }
@@ -205,6 +212,7 @@ impl Daemon {
             token,
             inboxes,
             paused,
+            cut,
             stop: Some(stop),
             served: Some(served),
             runtime: Some(runtime),

@@ -1,6 +1,7 @@
 //! What the journal says of a user or a message, and who waits.
 
 use std::io::Write;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -82,6 +83,38 @@ fn a_message_says_why_it_waits_and_how_it_ended() {
     let users = &several.json()["error"]["users"];
     assert_eq!(users.as_array().unwrap().len(), 2, "{users}");
     assert_eq!(daemon.get("/v1/messages/m1?user=%2B15145550188").status, 200);
+}
+
+/// Once the beginning of the journal is removed: what is kept is told, and what is not is said.
+#[test]
+fn what_was_removed_is_said() {
+    let daemon = Daemon::start(Setup { segment_bytes: 20_000, ..Setup::default() });
+    daemon.post(ONE, submitted("old").to_string().as_bytes());
+    for number in 0..100 {
+        daemon.post(ONE, attach(&number.to_string()).to_string().as_bytes());
+    }
+    daemon.cut.store(90, Ordering::SeqCst);
+    std::thread::sleep(Duration::from_millis(300));
+
+    let gone = daemon.get("/v1/deliveries?after=0:1");
+    let (status, code, _) = gone.error();
+    assert_eq!((status, code.as_str()), (410, "removed"));
+    let oldest = gone.json()["error"]["oldest"].as_str().unwrap().to_owned();
+    assert_eq!(daemon.get(&format!("/v1/deliveries?after={oldest}")).status, 200);
+    assert_eq!(daemon.get("/v1/deliveries?after=0:0").error().0, 410, "record 0 is not the oldest");
+    assert_eq!(daemon.get("/v1/deliveries").status, 200);
+
+    let gone = daemon.get(&format!("/v1/users/{USER}/journal?from=1"));
+    assert_eq!(gone.error().0, 410);
+    let oldest = gone.json()["error"]["oldest"].as_u64().unwrap();
+    assert_eq!(daemon.get(&format!("/v1/users/{USER}/journal?from={oldest}")).status, 200);
+    assert_eq!(daemon.get(&format!("/v1/users/{USER}/journal")).status, 200);
+
+    // It still waits, and its shard knows why.
+    let why = daemon.get(&format!("/v1/messages/old/why?user={USER}"));
+    assert_eq!(why.status, 200, "{}", why.text());
+    assert_eq!(why.json()[0]["from"], "tel:+15145550199");
+    assert!(!why.json()[0]["in_the_way"].as_array().unwrap().is_empty(), "{}", why.text());
 }
 
 /// An id with anything in it.

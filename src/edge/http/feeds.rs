@@ -89,8 +89,11 @@ async fn feed(
         news.borrow_and_update();
         let reading = Arc::clone(&serving);
         let (back, page) = blocking(move || {
+            // What is read in a page that fails was told to nobody: it is gone on with from before it.
+            let before = place_of(&followers);
             let page = page(&mut followers, topic, limit);
-            page.map(|page| (followers, page)).map_err(|error| failed(&reading, &error, None))
+            let page = page.map_err(|error| failed(&reading, &error, Some(&before)))?;
+            Ok((followers, page))
         })
         .await?;
         followers = back;
@@ -182,12 +185,7 @@ impl Kept {
 
     /// The answer, once its followers are kept for the next page.
     fn answer(&self, followers: Followers, page: Page, form: &Answer) -> Response {
-        let place = |partition: u32| {
-            let follower = followers.iter().find(|(of, _)| *of == partition);
-            follower.map_or(0, |(_, tail)| tail.next_seq())
-        };
-        let partitions = u32::try_from(followers.len()).unwrap_or(u32::MAX);
-        let next = Cursor::new(partitions, place).to_string();
+        let next = place_of(&followers).to_string();
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.extend(followers);
         while kept.len() > KEEPS {
@@ -218,6 +216,15 @@ impl Kept {
         }
         response
     }
+}
+
+/// How far followers have come.
+fn place_of(followers: &Followers) -> Cursor {
+    let partitions = u32::try_from(followers.len()).unwrap_or(u32::MAX);
+    Cursor::new(partitions, |partition| {
+        let follower = followers.iter().find(|(of, _)| *of == partition);
+        follower.map_or(0, |(_, tail)| tail.next_seq())
+    })
 }
 
 /// How a page is written.

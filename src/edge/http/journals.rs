@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 use super::Serving;
 use super::refusal::{Refusal, bytes_answer, json_answer};
 use super::routes::{is_set, query};
-use super::users::{address, known};
+use super::users::{Known, address, known};
 use crate::domain::address::Address;
 use crate::domain::open::View;
-use crate::engine::history::{Answer, Holders, Line, Stories};
+use crate::engine::history::{Answer, Followed, Holders, Line, Stories};
 use crate::engine::intake::partition_of;
 use crate::engine::picture;
 use crate::engine::tail::TailError;
@@ -159,8 +159,9 @@ async fn holder(serving: &Arc<Serving>, id: &str, user: Option<&str>) -> Result<
     Err(Refusal::new(StatusCode::MULTIPLE_CHOICES, "several", words).with("users", users))
 }
 
-/// All that the journal says of a message.
+/// All that the journal says of a message; where its beginning was removed, what its shard still knows.
 async fn stories(serving: &Arc<Serving>, user: &Address, id: &str) -> Result<Vec<Answer>, Refusal> {
+    let now = known(serving, user).await?;
     let (user, id) = (user.clone(), id.to_owned());
     let answers = reading(serving, move |reading| {
         let mut stories = Stories::new(&user, &id);
@@ -170,10 +171,29 @@ async fn stories(serving: &Arc<Serving>, user: &Address, id: &str) -> Result<Vec
             stories.take(line, &site.reader).map_err(|error| unreadable(line.seq, &error))?;
             Ok(ControlFlow::Continue(()))
         })?;
-        let answers = stories.answers(stories.at().max(site.clock.now()));
+        let mut answers = stories.answers(stories.at().max(site.clock.now()));
+        let is_cut = site.tails.from(partition, 0).map_err(failed)?.next_seq() > 0;
+        if let Some(now) = now.filter(|_| is_cut) {
+            complete(&mut answers, now, &user, &id);
+        }
         if answers.is_empty() { Err(unknown(&id)) } else { Ok(answers) }
     });
     answers.await
+}
+
+/// A message that was accepted before the oldest record waits as its shard says, and its history begins
+/// with what is kept.
+fn complete(answers: &mut Vec<Answer>, known: Known, user: &Address, id: &str) {
+    let mut followed = Followed::new(user);
+    followed.user = known.user;
+    followed.policy = known.policy;
+    for waiting in Stories::after(followed, id).answers(known.now) {
+        match answers.iter_mut().find(|answer| answer.from == waiting.from) {
+            Some(answer) if answer.accepted.is_some() => {}
+            Some(answer) => answer.waits = waiting.waits,
+            None => answers.push(waiting),
+        }
+    }
 }
 
 fn unknown(id: &str) -> Refusal {
