@@ -8,6 +8,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "figures for people")]
 
 mod disk;
+mod http;
 mod restart;
 mod stream;
 
@@ -115,6 +116,7 @@ fn main() {
     target("a user with one waiting message", waiting as f64, "B", 200.0, false);
     target("a timer", 16.0, "B", 40.0, false);
     disk::report(&stream);
+    http::report(&stream);
     restarted(users);
 }
 

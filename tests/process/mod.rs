@@ -54,6 +54,8 @@ impl Process {
             .arg(data)
             .args(more)
             .env_remove("NOTIFY_SOCKET")
+            .env_remove("DEFERD_ROUNDS")
+            .env_remove("DEFERD_SEED")
             .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
