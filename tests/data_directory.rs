@@ -213,6 +213,75 @@ fn a_removed_beginning_is_told() {
     }
 }
 
+/// What is kept begins with a snapshot: all that can be known is known again, and decided again.
+#[test]
+fn a_removed_beginning_is_known_from_its_snapshot() {
+    let mut made = DataDirectory::new("snapshot", 1, SMALL);
+    made.live(60);
+    while segments(&made.path(), 0).len() < 3 {
+        made.live(1);
+    }
+    made.live(5);
+    let seq = made.keep_snapshot(0);
+    made.live(60);
+    let path = made.path();
+    let whole = lines_of(&made, 0);
+    drop(made);
+    let all = segments(&path, 0);
+    let first =
+        |segment: &Path| -> u64 { segment.file_stem().unwrap().to_string_lossy().parse().unwrap() };
+    // The snapshot stands inside of a segment: what is before it there tells nothing.
+    all.iter().zip(&all[1..]).filter(|(_, next)| first(next) <= seq).for_each(|(old, _)| {
+        std::fs::remove_file(old).unwrap();
+    });
+    let kept = segments(&path, 0);
+    assert!(kept.len() < all.len() && first(&kept[0]) < seq);
+
+    let end = "2027-01-01T00:00:00Z";
+    for asked in [&["--at", end][..], &["--at", &(seq + 30).to_string(), "--output", "json"]] {
+        assert_eq!(stdout(&replay(&path, asked)), stdout(&replay(&whole, asked)), "{asked:?}");
+    }
+    let verified = json(&replay(&path, &["--verify", "--strict", "--output", "json"]));
+    assert_eq!(verified["equal"], true, "{verified}");
+    assert_eq!(verified["from_seq"], seq);
+    let records = json(&replay(&whole, &["--output", "json"]))["records"].as_u64().unwrap();
+    assert_eq!(verified["records"].as_u64(), Some(records - seq));
+    for user in USERS {
+        let (from, until) = (seq.to_string(), (seq + 40).to_string());
+        let asked = ["--user", user, "--from", &from, "--until", &until, "--output", "jsonl"];
+        assert_eq!(stdout(&replay(&path, &asked)), stdout(&replay(&whole, &asked)), "{user}");
+        // Where a message waits is known, though not because of what; one that ended before is not.
+        let stands = |journal: &Path| -> Vec<Vec<Value>> {
+            (0..12)
+                .filter_map(|number| {
+                    let (name, at) = (journal.to_string_lossy(), (seq + 1).to_string());
+                    let id = format!("m{number}");
+                    let answer = deferd(&[
+                        "why",
+                        &id,
+                        "--journal",
+                        &name,
+                        "--user",
+                        user,
+                        "--at",
+                        &at,
+                        "-o",
+                        "json",
+                    ]);
+                    let answer: Value = serde_json::from_slice(&answer.stdout).ok()?;
+                    let waits = answer.as_array()?.iter().filter(|one| one.get("stands").is_some());
+                    Some(waits.map(|one| one["stands"].clone()).collect::<Vec<Value>>())
+                })
+                .filter(|waits| !waits.is_empty())
+                .collect()
+        };
+        assert_eq!(stands(&path), stands(&whole), "{user}");
+    }
+    let before = replay(&path, &["--at", "3"]);
+    assert_eq!(code(&before), 2);
+    assert!(stderr(&before).contains(&format!("before seq {seq} were removed")));
+}
+
 /// A reader beside the writer sees whole records, none twice, no fewer than the reader before it, and
 /// what it sees is equal when it is decided again.
 #[test]

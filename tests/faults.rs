@@ -212,7 +212,7 @@ fn replayed(data: &Path, more: &[&str]) -> (Option<i32>, String) {
 fn a_full_disk_stops_nothing_for_good() {
     let data = scratch("full");
     // Its own small disk, in a mount namespace of its own.
-    let script = "mount -t tmpfs -o size=6m tmpfs \"$0\" && head -c 4000000 /dev/zero > \"$0/ballast\" && exec \"$@\"";
+    let script = "mount -t tmpfs -o size=48m tmpfs \"$0\" && head -c 46000000 /dev/zero > \"$0/ballast\" && exec \"$@\"";
     let log = data.with_extension("log");
     let child = Command::new("unshare")
         .args(["--map-root-user", "--mount", "sh", "-c", script])
@@ -369,7 +369,10 @@ fn an_hours_absence_is_caught_up_first() {
 fn a_hundred_thousand_users_at_once() {
     const USERS: usize = 100_000;
     let data = scratch("crowd");
-    let process = Process::start(&data, &["--set=policy.settle_seconds=0"]);
+    // Nobody answers, however slow this machine is: an attempt each.
+    let patient = "--set=policy.ip_attempt_timeout_seconds=3600";
+    let start = "--set=policy.start_within_seconds=3600";
+    let process = Process::start(&data, &["--set=policy.settle_seconds=0", patient, start]);
     let began = Instant::now();
     taken(&process, &(0..USERS).map(|n| message(&format!("m{n}"), &user(n))).collect::<Vec<_>>());
     taken(

@@ -125,10 +125,15 @@ fn a_damaged_checkpoint_is_thrown_away() {
             let found = load(&mut store, LOG);
             cases += 1;
             match found {
-                Ok(Some(state)) => assert!(checkpoint(&state) == expected, "{}", name.display()),
+                Ok(Some(state)) => {
+                    assert!(checkpoint(&state) == expected, "{}", name.display());
+                    // A pointer or a manifest may say the same in other white space; a volume may not
+                    // even be opened.
+                    assert!(!in_volume(name), "{}", name.display());
+                }
                 Ok(None) => assert!(is_gone && name == Path::new("current"), "{}", name.display()),
                 Err(why) => {
-                    assert!(!why.is_empty());
+                    assert!(!in_volume(name) || why.contains("volume-"), "{why}");
                     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0, "{why}");
                     assert_eq!(loaded(&mut store), None, "{why}");
                 }
@@ -194,6 +199,10 @@ fn half_written_checkpoints_are_no_checkpoints() {
     assert!(load(&mut store, LOG).is_err());
     save(&mut store, &state(2)).unwrap();
     assert_eq!(loaded(&mut store), Some(checkpoint(&state(2))));
+}
+
+fn in_volume(name: &Path) -> bool {
+    name.to_string_lossy().contains("volume-")
 }
 
 fn for_each_store(name: &str, test: impl Fn(&mut dyn Store)) {

@@ -19,6 +19,7 @@ use deferd::domain::address::Address;
 use deferd::domain::decide::decide;
 use deferd::domain::policy::Policy;
 use deferd::domain::user::User;
+use deferd::engine::ports::Received;
 use deferd::engine::replay::{Verdict, verify};
 use deferd::engine::state::State;
 use deferd::engine::users::Users;
@@ -54,11 +55,15 @@ fn main() {
         return restarted(users);
     }
     let stream = stream(count, users, seed);
+    if std::env::args().any(|arg| arg == "--loop") {
+        header();
+        return row("whole loop in memory", count, stream.bytes as usize, &rounds(|| run(&stream)));
+    }
     let mean = stream.bytes as f64 / count as f64;
     println!("bench stream: {count} inputs, {users} users, seed {seed}, digest {}", stream.digest);
     println!("              {mean:.0} bytes an input\n");
 
-    let journal = run(&stream);
+    let journal = journal_of(stream.inputs.iter());
     let lines: Vec<&[u8]> = journal.iter().map(AsRef::as_ref).collect();
     let bytes: usize = lines.iter().map(|line| line.len() + 1).sum();
     let records = lines.len();
@@ -179,11 +184,21 @@ fn read_inputs(stream: &Stream) {
 }
 
 /// The whole loop over a log in memory: read, decide, journal and commands written, state moved.
-fn run(stream: &Stream) -> Journal {
-    run_some(stream.inputs.iter())
+fn run(stream: &Stream) -> impl Sized {
+    run_with(stream.inputs.iter(), drop)
 }
 
-fn run_some<'a>(inputs: impl Iterator<Item = &'a deferd::engine::ports::Received>) -> Journal {
+/// The journal of these inputs.
+fn journal_of<'a>(inputs: impl Iterator<Item = &'a Received>) -> Journal {
+    let mut journal = Journal::new();
+    run_with(inputs, |lines| journal.extend(lines));
+    journal
+}
+
+fn run_with<'a>(
+    inputs: impl Iterator<Item = &'a Received>,
+    mut keep: impl FnMut(Journal),
+) -> Worker<MemoryLog, BenchClock> {
     let clock = BenchClock::default();
     let mut worker = Worker::open(MemoryLog::default(), clock.clone(), Settings::default(), None)
         .expect("a log in memory");
@@ -192,10 +207,15 @@ fn run_some<'a>(inputs: impl Iterator<Item = &'a deferd::engine::ports::Received
         if n % 100 == 99 {
             clock.0.set(input.logged);
             worker.step().expect("a log in memory");
+            // What is kept would cost fresh memory: a log on disk keeps nothing.
+            let log = worker.log();
+            log.outputs.clear();
+            keep(log.take_journal());
         }
     }
     worker.step().expect("a log in memory");
-    worker.log().take_journal()
+    keep(worker.log().take_journal());
+    worker
 }
 
 fn decode_only(lines: &[&[u8]]) {
@@ -230,15 +250,13 @@ type Journal = Vec<Arc<[u8]>>;
 /// The stream in two partitions, each with its journal.
 fn halves(stream: &Stream) -> (Journal, Journal) {
     let reader = Reader::default();
-    let even = |input: &&deferd::engine::ports::Received| match reader
-        .read(&input.bytes, input.logged)
-        .map(|read| read.user)
-    {
-        Ok(Address::Tel(number)) => number.digits() % 2 == 0,
-        _ => true,
-    };
-    let first = run_some(stream.inputs.iter().filter(even));
-    let second = run_some(stream.inputs.iter().filter(|input| !even(input)));
+    let even =
+        |input: &&Received| match reader.read(&input.bytes, input.logged).map(|read| read.user) {
+            Ok(Address::Tel(number)) => number.digits() % 2 == 0,
+            _ => true,
+        };
+    let first = journal_of(stream.inputs.iter().filter(even));
+    let second = journal_of(stream.inputs.iter().filter(|input| !even(input)));
     (first, second)
 }
 

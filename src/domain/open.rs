@@ -202,14 +202,14 @@ impl<'a> View<'a> {
     /// Whether a suitable contact takes a leg of it now.
     #[must_use]
     pub fn ip_open(&self, m: &Deferred) -> bool {
-        self.ip_may(m) && self.some_way(m, |view, device, contact| view.takes_legs(device, contact))
+        self.some_way(m, |view, device, contact| view.takes_legs(device, contact)) && self.ip_may(m)
     }
 
     /// Whether one will when it has settled.
     #[must_use]
     pub fn settling(&self, m: &Deferred) -> bool {
-        self.ip_may(m)
-            && self.some_way(m, |view, device, contact| !view.takes_legs(device, contact))
+        self.some_way(m, |view, device, contact| !view.takes_legs(device, contact))
+            && self.ip_may(m)
     }
 
     fn some_way(&self, m: &Deferred, also: impl Fn(&Self, &Device, &Contact) -> bool) -> bool {
@@ -507,9 +507,6 @@ impl<'a> View<'a> {
     /// The suitable contacts of a message that are Suspect or used up, if there are any.
     #[must_use]
     pub fn given_up(&self, m: &Deferred) -> Option<Vec<&'a Device>> {
-        if !self.ip_may(m) {
-            return None;
-        }
         let devices: Vec<&Device> = self
             .contacts()
             .filter(|(device, contact)| {
@@ -519,7 +516,7 @@ impl<'a> View<'a> {
             })
             .map(|(device, _)| device)
             .collect();
-        (!devices.is_empty()).then_some(devices)
+        (!devices.is_empty() && self.ip_may(m)).then_some(devices)
     }
 
     /// What a rung would send by SMS: of `only` this message, or of the first that can.

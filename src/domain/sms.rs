@@ -107,6 +107,11 @@ pub fn segments(text: &str, reference: Reference) -> Vec<&str> {
 #[must_use]
 pub fn fits(text: &str, max_segments: u8) -> bool {
     let max = usize::from(max_segments);
+    // A byte is at most one unit of UCS-2, and a segment of several takes 67 of them, of which a
+    // surrogate pair may waste one; of septets a byte is at most two, and a segment takes 153.
+    if (1..=max * 66).contains(&text.len()) {
+        return true;
+    }
     // No unit of either alphabet takes more than three bytes of UTF-8.
     let fewest_units = text.len() / 3;
     fewest_units <= max * Alphabet::Gsm7.alone()
@@ -257,6 +262,22 @@ pub fn originator(sender: &str) -> Result<Originator, BadOriginator> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is short enough is not read, and the answer is the same.
+    #[test]
+    fn short_texts_fit_as_long_ones_would() {
+        for max in 0..4_u8 {
+            for (first, then) in
+                [("", "x"), ("", "^"), ("ж", "x"), ("", "ж"), ("🙂", "x"), ("x", "🙂")]
+            {
+                for times in 0..=usize::from(max) * 160 + 10 {
+                    let text = format!("{first}{}", then.repeat(times));
+                    let slow = size(&text).segments <= usize::from(max);
+                    assert_eq!(fits(&text, max), slow, "{first} and {times} of {then} in {max}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn gsm_segments_are_160_alone_and_153_together() {

@@ -59,6 +59,13 @@ impl Sub<Duration> for Timestamp {
 /// `2026-11-21T08:00:00.500Z`. Years outside 0 to 9999 are clamped to them.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.written(&mut [0; 24]))
+    }
+}
+
+impl Timestamp {
+    /// Its RFC 3339 form, digit by digit: records hold several of them, and formatting costs.
+    fn written(self, buffer: &mut [u8; 24]) -> &str {
         const FIRST: i64 = -62_167_219_200_000;
         const LAST: i64 = 253_402_300_799_999;
         let millis = self.0.clamp(FIRST, LAST);
@@ -66,11 +73,20 @@ impl fmt::Display for Timestamp {
         let (year, month, day) = civil(days);
         let (seconds, fraction) = (of_day / 1000, of_day % 1000);
         let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
-        if fraction != 0 {
-            write!(f, ".{fraction:03}")?;
+        *buffer = *b"0000-00-00T00:00:00.000Z";
+        let fields = [(year, 0..4), (month, 5..7), (day, 8..10), (hour, 11..13), (minute, 14..16)];
+        for (mut number, place) in fields.into_iter().chain([(second, 17..19), (fraction, 20..23)])
+        {
+            for digit in buffer.get_mut(place).into_iter().flatten().rev() {
+                *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
+                number /= 10;
+            }
         }
-        f.write_str("Z")
+        let length = if fraction == 0 { 20 } else { 24 };
+        if let Some(last) = buffer.get_mut(length - 1) {
+            *last = b'Z';
+        }
+        buffer.get(..length).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
     }
 }
 
@@ -165,7 +181,7 @@ pub mod rfc3339 {
     ///
     /// Those of the serializer.
     pub fn serialize<S: Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(time)
+        to.serialize_str(time.written(&mut [0; 24]))
     }
 
     /// Reads RFC 3339.

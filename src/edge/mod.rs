@@ -1,4 +1,6 @@
-//! The outside: what probes and gateways speak, turned into our inputs.
+//! The outside: what probes and gateways speak, turned into our inputs; and what goes out by itself.
 
 pub mod ek;
 pub mod http;
+pub mod private;
+pub mod sink;

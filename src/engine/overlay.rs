@@ -14,10 +14,36 @@ use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 use crate::domain::user::User;
 
+/// A user as the step has left it.
+#[derive(Debug)]
+struct Touched {
+    user: Box<User>,
+    /// When it wants to be looked at, if somebody has asked since it changed.
+    wake_at: Option<Option<Timestamp>>,
+}
+
+impl From<Box<User>> for Touched {
+    fn from(user: Box<User>) -> Self {
+        Self { user, wake_at: None }
+    }
+}
+
+impl Touched {
+    fn wake_at(&mut self, policy: &Policy) -> Option<Timestamp> {
+        *self.wake_at.get_or_insert_with(|| self.user.wake_at(policy))
+    }
+
+    /// The user, to be changed.
+    fn change(&mut self) -> &mut User {
+        self.wake_at = None;
+        &mut self.user
+    }
+}
+
 /// The users a step has touched, and the inputs it must remember.
 #[derive(Debug, Default)]
 pub struct Overlay {
-    users: FxHashMap<UserKey, User>,
+    users: FxHashMap<UserKey, Touched>,
     duplicates: FxHashSet<u128>,
     order: Vec<(u128, Timestamp)>,
     /// The policy, where the step changed it.
@@ -38,42 +64,41 @@ impl Overlay {
     pub fn user(&mut self, state: &State, address: &Address) -> (UserKey, &mut User) {
         let mut key = state.users.key(address);
         // Two new users of one hash in one step.
-        while self.users.get(&key).is_some_and(|user| user.address != *address) {
+        while self.users.get(&key).is_some_and(|there| there.user.address != *address) {
             key = key.next();
         }
-        let user = self
-            .users
-            .entry(key)
-            .or_insert_with(|| state.users.get(key).unwrap_or_else(|| User::new(address.clone())));
-        (key, user)
+        let user = self.users.entry(key).or_insert_with(|| {
+            let known = state.users.boxed(key);
+            known.unwrap_or_else(|| Box::new(User::new(address.clone()))).into()
+        });
+        (key, user.change())
     }
 
     /// The user there.
     pub fn by_key(&mut self, state: &State, key: UserKey) -> Option<&mut User> {
         match self.users.entry(key) {
-            Entry::Occupied(there) => Some(there.into_mut()),
-            Entry::Vacant(place) => Some(place.insert(state.users.get(key)?)),
+            Entry::Occupied(there) => Some(there.into_mut().change()),
+            Entry::Vacant(place) => Some(place.insert(state.users.boxed(key)?.into()).change()),
         }
     }
 
     /// The users that the step has touched and that something is due for by `until`, and when.
     pub fn due<'a>(
-        &'a self,
+        &'a mut self,
         until: Timestamp,
         policy: &'a Policy,
     ) -> impl Iterator<Item = (Timestamp, UserKey)> + 'a {
-        self.users.iter().filter_map(move |(key, user)| {
+        self.users.iter_mut().filter_map(move |(key, user)| {
             let wake_at = user.wake_at(policy).filter(|at| *at <= until)?;
             Some((wake_at, *key))
         })
     }
 
     /// When the user there wants to be looked at.
-    #[must_use]
-    pub fn wake_at(&self, state: &State, key: UserKey, policy: &Policy) -> Option<Timestamp> {
-        match self.users.get(&key) {
+    pub fn wake_at(&mut self, state: &State, key: UserKey, policy: &Policy) -> Option<Timestamp> {
+        match self.users.get_mut(&key) {
             Some(user) => user.wake_at(policy),
-            None => state.users.get(key)?.wake_at(policy),
+            None => state.users.see(key, |user| user.wake_at(policy))?,
         }
     }
 
@@ -81,8 +106,8 @@ impl Overlay {
     #[must_use]
     pub fn address(&self, state: &State, key: UserKey) -> Option<Address> {
         match self.users.get(&key) {
-            Some(user) => Some(user.address.clone()),
-            None => Some(state.users.get(key)?.address),
+            Some(there) => Some(there.user.address.clone()),
+            None => state.users.see(key, |user| user.address.clone()),
         }
     }
 
@@ -112,13 +137,13 @@ impl Overlay {
             state.duplicates.remember(digest, at);
         }
         state.duplicates.forget(state.at, &state.policy);
-        for (key, user) in self.users {
-            if user.is_forgettable(state.at, &state.policy) {
+        for (key, mut touched) in self.users {
+            if touched.user.is_forgettable(state.at, &state.policy) {
                 state.users.drop(key);
                 continue;
             }
-            let wake_at = user.wake_at(&state.policy);
-            state.users.put(key, user);
+            let wake_at = touched.wake_at(&state.policy);
+            state.users.put(key, touched.user);
             if let Some(wake_at) = wake_at {
                 alarms.set(&mut state.users, key, wake_at);
             }

@@ -13,10 +13,12 @@ const LEAP: Duration = Duration::from_secs(60);
 const STANDS: Duration = Duration::from_secs(300);
 
 /// Judges what a wall clock says by a clock that only goes forward.
+///
+/// What was believed once is believed again: a clock that went back and returns has not leapt.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Steady {
-    /// What was believed last, and what the monotonic clock said then.
-    believed: Option<(Timestamp, Duration)>,
+    /// The wall clock's lead over the monotonic one, in milliseconds: the most that was believed.
+    lead: Option<i64>,
     /// When the leap that is under way began, by the monotonic clock.
     leap: Option<Duration>,
 }
@@ -24,11 +26,10 @@ pub struct Steady {
 impl Steady {
     /// What time to work by, when the wall clock says `wall` and the monotonic one `elapsed`.
     pub fn judge(&mut self, wall: Timestamp, elapsed: Duration) -> Timestamp {
-        let Some((believed, then)) = self.believed else {
-            self.believed = Some((wall, elapsed));
-            return wall;
-        };
-        let expected = believed + elapsed.saturating_sub(then);
+        let passed = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
+        let lead = wall.as_millis().saturating_sub(passed);
+        let most = *self.lead.get_or_insert(lead);
+        let expected = Timestamp::from_millis(most.saturating_add(passed));
         if wall > expected + LEAP {
             let began = *self.leap.get_or_insert(elapsed);
             if elapsed.saturating_sub(began) < STANDS {
@@ -36,7 +37,7 @@ impl Steady {
             }
         }
         self.leap = None;
-        self.believed = Some((wall, elapsed));
+        self.lead = Some(most.max(lead));
         wall
     }
 
@@ -101,6 +102,9 @@ mod tests {
         let mut steady = Steady::default();
         steady.judge(s(0), after(0));
         assert_eq!(steady.judge(s(-3600), after(10)), s(-3600));
+        assert_eq!(steady.judge(s(20), after(20)), s(20), "it was believed before");
         assert!(!steady.is_held());
+        assert_eq!(steady.judge(s(100), after(30)), s(30));
+        assert!(steady.is_held());
     }
 }

@@ -74,10 +74,10 @@ impl Slot {
         }
     }
 
-    fn user(&self) -> User {
+    fn user(&self) -> Box<User> {
         match &self.rest {
-            Rest::Packed(bytes) => unpack(bytes),
-            Rest::Open(user) => (**user).clone(),
+            Rest::Packed(bytes) => Box::new(unpack(bytes)),
+            Rest::Open(user) => user.clone(),
         }
     }
 
@@ -147,6 +147,12 @@ impl Users {
     /// The user there, unpacked.
     #[must_use]
     pub fn get(&self, key: UserKey) -> Option<User> {
+        self.boxed(key).map(|user| *user)
+    }
+
+    /// The same, in a box of its own.
+    #[must_use]
+    pub fn boxed(&self, key: UserKey) -> Option<Box<User>> {
         self.slot(key).map(Slot::user)
     }
 
@@ -170,20 +176,21 @@ impl Users {
     }
 
     /// Puts a user to rest.
-    pub fn put(&mut self, key: UserKey, user: User) {
+    pub fn put(&mut self, key: UserKey, user: impl Into<Box<User>>) {
+        let user = user.into();
         self.make_room();
         self.keep(key);
         let Some(table) = self.tables.get_mut(key.shard()) else { return };
         match table.entry(key) {
             Entry::Occupied(mut there) => match &mut there.get_mut().rest {
-                Rest::Open(before) => **before = user,
+                Rest::Open(before) => *before = user,
                 packed @ Rest::Packed(_) => {
-                    *packed = Rest::Open(Box::new(user));
+                    *packed = Rest::Open(user);
                     self.open.push_back(key);
                 }
             },
             Entry::Vacant(place) => {
-                place.insert(Slot { rest: Rest::Open(Box::new(user)), alarm: Timestamp::MAX });
+                place.insert(Slot { rest: Rest::Open(user), alarm: Timestamp::MAX });
                 self.open.push_back(key);
                 self.count += 1;
             }
@@ -304,7 +311,7 @@ impl Users {
 
     /// All of them, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (UserKey, User)> + '_ {
-        self.tables.iter().flatten().map(|(key, slot)| (*key, slot.user()))
+        self.tables.iter().flatten().map(|(key, slot)| (*key, *slot.user()))
     }
 
     /// Bytes that a user takes at rest, its table entry included.

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use deferd::domain::policy::Policy;
 use deferd::domain::time::Timestamp;
+use deferd::engine::checkpoint::Chunk;
 use deferd::engine::intake::{Given, Intake};
 use deferd::engine::ports::Clock;
 use deferd::engine::worker::{Settings, Worker};
@@ -128,11 +129,10 @@ impl DataDirectory {
                 })
                 .collect();
             self.take(&lines);
-            for partition in 0..self.workers.len() {
-                let mut frames =
-                    Frames::open(&self.directory, partition as u32, followed[partition]).unwrap();
+            for (partition, next) in (0..).zip(&mut followed) {
+                let mut frames = Frames::open(&self.directory, partition, *next).unwrap();
                 while let Some(frame) = frames.next(Until::End).unwrap() {
-                    followed[partition] = frame.seq + 1;
+                    *next = frame.seq + 1;
                     for output in frame.outputs() {
                         let event: Value = serde_json::from_slice(output.bytes).unwrap();
                         if event["type"] == "cpm.delivery.requested.v1" {
@@ -145,9 +145,20 @@ impl DataDirectory {
         }
     }
 
+    /// Keeps a snapshot of a partition as it is now. Its `seq`.
+    pub(crate) fn keep_snapshot(&self, partition: u32) -> u64 {
+        let state = self.workers[partition as usize].state();
+        let chunks = state.checkpoint(self.directory.identity(partition));
+        let last = chunks.len() - 1;
+        let mut chunks =
+            (0..).zip(chunks).map(|(number, bytes)| Chunk { bytes, is_last: number == last });
+        self.directory.keep_snapshot(partition, state.next_seq, &mut chunks).unwrap();
+        state.next_seq
+    }
+
     /// The journal of a partition, a line a record.
     pub(crate) fn lines(&self, partition: u32) -> Vec<Vec<u8>> {
-        let mut frames = Frames::open(&self.directory, partition, 0).unwrap();
+        let mut frames = Frames::oldest(&self.directory, partition).unwrap();
         let mut lines = Vec::new();
         while let Some(frame) = frames.next(Until::End).unwrap() {
             lines.push(frame.line.to_vec());

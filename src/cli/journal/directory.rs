@@ -87,19 +87,21 @@ fn one<'r>(
     Ok(Journal::new(source, name, is_one_of_many.then_some(number), size, reader))
 }
 
-/// The frames of a partition from the oldest on, and the state before them where some were removed.
+/// The frames of a partition from its beginning on. Where the retention has removed that: from the oldest
+/// snapshot that is kept with all that follows it, and the state that it holds.
 fn beginning(directory: &Directory, number: u32) -> anyhow::Result<(Frames, Option<State>)> {
-    let frames = Frames::open(directory, number, 0)?;
+    let frames = Frames::oldest(directory, number)?;
     let first = frames.next_seq();
     if first == 0 {
         return Ok((frames, None));
     }
-    Ok((frames, snapshot(directory, number, first)))
-}
-
-/// The state that the records before `seq` left, where a snapshot of it was kept.
-fn snapshot(_directory: &Directory, _partition: u32, _seq: u64) -> Option<State> {
-    None
+    for seq in directory.snapshots(number)?.into_iter().filter(|seq| *seq >= first) {
+        match directory.snapshot(number, seq) {
+            Ok(state) => return Ok((Frames::open(directory, number, seq)?, Some(state))),
+            Err(fault) => crate::cli::warn(&format!("{fault}; the next snapshot is looked for")),
+        }
+    }
+    Ok((frames, None))
 }
 
 /// Hands out every record of a partition.

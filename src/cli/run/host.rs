@@ -6,6 +6,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use super::shards::Shards;
+use super::sinks::Sinks;
 use super::switches::{Switches, key};
 use super::tidy::Seen;
 use crate::cli::clock::{SteadyClock, Stopwatch};
@@ -27,6 +28,7 @@ pub(super) struct Daemon {
     pub(super) shards: Arc<Shards>,
     pub(super) inboxes: Arc<Inboxes<SteadyClock>>,
     pub(super) switches: Arc<Switches>,
+    pub(super) sinks: Sinks,
     pub(super) registry: Registry,
     pub(super) clock: SteadyClock,
     pub(super) data_dir: PathBuf,
@@ -131,6 +133,7 @@ impl Host for Daemon {
             let moved = self.switches.get(access).moved.is_some();
             set(&m::SWITCH, &[key(access)], f64::from(u8::from(moved)));
         }
+        self.sinks.measure(registry, now);
         set(&m::CLOCK_HELD, &[], f64::from(u8::from(self.clock.is_held())));
         registry.render()
     }

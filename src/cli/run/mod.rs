@@ -6,6 +6,7 @@ mod keeper;
 mod logging;
 mod shards;
 mod signals;
+mod sinks;
 mod switches;
 mod tidy;
 
@@ -21,12 +22,14 @@ use sd_notify::NotifyState;
 use self::host::Daemon;
 use self::shards::{Shards, World};
 use self::signals::{Order, Orders};
+use self::sinks::{Sent, Sinks};
 use self::switches::Switches;
 use super::clock::{SteadyClock, WallClock};
 use super::config::{Config, ConfigError, Loaded};
 use super::measures::{self, Registry};
 use super::{Answer, BadConfig, args, settings};
 use crate::edge::http::{self, ROUTES, Site, Token};
+use crate::edge::sink;
 use crate::engine::intake::Intake;
 use crate::engine::ports::Clock;
 use crate::engine::tail::Tails;
@@ -88,7 +91,11 @@ pub(super) fn run(
     let is_file = args.input.as_ref().is_some_and(|path| path.as_os_str() != "-");
     let reading = Arc::new(AtomicBool::new(is_file));
     let registry = Registry::new();
-    let needed: Arc<dyn Fn(u32) -> u64 + Send + Sync> = Arc::new(|_| u64::MAX);
+    let sinks = Sinks::default();
+    let needed: Arc<dyn Fn(u32) -> u64 + Send + Sync> = {
+        let sinks = sinks.clone();
+        Arc::new(move |partition| sinks.needed(partition))
+    };
     tracing::info!(
         data_dir = %directory.path.display(),
         partitions = embedded.partitions,
@@ -108,6 +115,17 @@ pub(super) fn run(
     })?);
 
     let intake: Arc<dyn Intake> = Arc::clone(&inboxes) as Arc<dyn Intake>;
+    sinks.start(
+        config,
+        &directory.path.join("sinks"),
+        &registry,
+        sink::World {
+            tails: Arc::clone(&shards.tails) as Arc<dyn Tails>,
+            intake: Arc::clone(&intake),
+            clock: Arc::new(clock.clone()),
+            watch: Arc::new(Sent(registry.clone())),
+        },
+    )?;
     let stopping = Arc::new(AtomicBool::new(false));
     registry.routes(&ROUTES.iter().map(|(_, route, _)| *route).collect::<Vec<_>>());
     registry.gauge(&measures::START, &[]).set(measures::seconds(WallClock.now()));
@@ -121,6 +139,7 @@ pub(super) fn run(
             shards: Arc::clone(&shards),
             inboxes: Arc::clone(&inboxes),
             switches: Arc::clone(&switches),
+            sinks: sinks.clone(),
             registry: registry.clone(),
             clock: clock.clone(),
             data_dir: directory.path,
@@ -156,8 +175,13 @@ pub(super) fn run(
         })?;
     }
 
-    let daemon =
-        Running { shards: &shards, switches: &switches, token: &token, registry: &registry };
+    let daemon = Running {
+        shards: &shards,
+        switches: &switches,
+        token: &token,
+        sinks: &sinks,
+        registry: &registry,
+    };
     let failed = daemon.follow(&orders, load);
 
     notify(NotifyState::Stopping);
@@ -165,6 +189,7 @@ pub(super) fn run(
     stopping.store(true, Ordering::SeqCst);
     inboxes.all.iter().for_each(|inbox| inbox.close());
     let stopped = shards.stop(patience);
+    sinks.stop(patience);
     shards.tails.wake();
     drop(close);
     // Whoever still reads an answer has had its time with the shards.
@@ -193,6 +218,7 @@ struct Running<'a> {
     shards: &'a Shards,
     switches: &'a Switches,
     token: &'a Token,
+    sinks: &'a Sinks,
     registry: &'a Registry,
 }
 
@@ -242,6 +268,7 @@ impl Running<'_> {
                 let policy = self.switches.configure(settings.policy);
                 tracing::info!(policy = policy.digest(), "configuration read again");
                 self.shards.change_policy(&policy, None);
+                self.sinks.reopen();
             }
             Err(error) => tracing::error!("the configuration stays as it was: {error:#}"),
         }

@@ -76,7 +76,7 @@ impl View<'_> {
         // T_settle
         for (device, contact) in self.contacts().filter(|(_, c)| c.settled_at > user.looked) {
             let waits =
-                user.messages.iter().any(|m| self.ip_may(m) && self.way(device, contact, m))
+                user.messages.iter().any(|m| self.way(device, contact, m) && self.ip_may(m))
                     || user.owed.iter().any(|owed| {
                         owed.to.iter().any(|to| to.device == device.id && to.leg.is_none())
                     });
@@ -88,8 +88,8 @@ impl View<'_> {
             let behind = user.messages.iter().any(|m| {
                 m.place != slot.m.place()
                     && m.content.conversation_id == slot.conversation
-                    && self.ip_may(m)
                     && self.contacts().any(|(device, contact)| self.way(device, contact, m))
+                    && self.ip_may(m)
             });
             at.extend(behind.then_some(Armed::new(Timer::Hold, until)));
         }
