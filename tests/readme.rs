@@ -45,6 +45,8 @@ fn the_readme_prints_what_it_says() {
         }
         writeln!(new, "```").unwrap();
     }
+    // The daemon of the tour, where a block went wrong before it was stopped.
+    run(&folder, "kill -9 $(cat run.pid)");
     std::fs::remove_dir_all(folder).unwrap();
     if update {
         std::fs::write(&readme, new).unwrap();
@@ -90,8 +92,8 @@ fn as_cloned() -> PathBuf {
 fn run(folder: &Path, command: &str) -> String {
     let program = Path::new(env!("CARGO_BIN_EXE_deferd")).parent().unwrap();
     let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
-    let ran = Command::new("bash")
-        .args(["-o", "pipefail", "-c", &format!("{{ {command}\n}} 2>&1")])
+    let ran = Command::new("timeout")
+        .args(["60", "bash", "-o", "pipefail", "-c", &format!("{{ {command}\n}} 2>&1")])
         .current_dir(folder)
         .env("PATH", path)
         .env_remove("DEFERD_CONFIG")
