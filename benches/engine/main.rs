@@ -56,9 +56,18 @@ fn main() {
         return restarted(users);
     }
     let stream = stream(count, users, seed);
-    if std::env::args().any(|arg| arg == "--loop") {
+    let only = |name: &str| std::env::args().any(|arg| arg == name);
+    if only("--loop") || only("--replay") {
         header();
-        return row("whole loop in memory", count, stream.bytes as usize, &rounds(|| run(&stream)));
+        if only("--loop") {
+            row("whole loop in memory", count, stream.bytes as usize, &rounds(|| run(&stream)));
+        }
+        if only("--replay") {
+            let journal = journal_of(stream.inputs.iter());
+            replays(&as_lines(&journal));
+            sizes();
+        }
+        return;
     }
     let mean = stream.bytes as f64 / count as f64;
     println!("bench stream: {count} inputs, {users} users, seed {seed}, digest {}", stream.digest);
@@ -75,13 +84,7 @@ fn main() {
     let step = rounds(|| run(&stream));
     row("whole loop in memory", count, stream.bytes as usize, &step);
 
-    let mut loops = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        loops.0.push(timed(|| decode_only(&lines)));
-        loops.1.push(timed(|| replay(&lines)));
-    }
-    row("journal: decode only", records, bytes, &loops.0);
-    row("journal: replay", records, bytes, &loops.1);
+    let (decoding, ratio) = replays(&lines);
     let verifying = rounds(|| verify_all(&lines));
     row("journal: verify", records, bytes, &verifying);
 
@@ -102,22 +105,39 @@ fn main() {
     let decide_ns = decide_one(&stream);
     println!();
     println!("decide, one input:                {decide_ns:>8.0} ns");
-    let ratio = median(&loops.0).wall / median(&loops.1).wall;
     target("replay against decode only", ratio, "x", 0.8, true);
-    target("decode only", bytes as f64 / median(&loops.0).wall / 1e6, "MB/s", 500.0, true);
+    target("decode only", bytes as f64 / decoding.wall / 1e6, "MB/s", 500.0, true);
     let rate = |rounds: &[Round], n: usize| n as f64 / median(rounds).wall;
     let scale = rate(&two, halves.0.len() + halves.1.len()) / rate(&one, halves.0.len());
     target("two partitions against one", scale, "x", 1.8, true);
     let record = bytes as f64 / records as f64;
     let inputs = input_bytes(&lines);
     target("a journal record", record, "B", 200.0 + 1.7 * inputs, false);
-    let (idle, waiting) = sizes();
-    target("an idle user (one slot known)", idle as f64, "B", 128.0, false);
-    target("a user with one waiting message", waiting as f64, "B", 200.0, false);
+    sizes();
     target("a timer", 16.0, "B", 40.0, false);
     disk::report(&stream);
     http::report(&stream);
     restarted(users);
+}
+
+/// Rounds of reading a journal, and of following it: the first, and how fast the second is beside it.
+fn replays(lines: &[&[u8]]) -> (Round, f64) {
+    let bytes: usize = lines.iter().map(|line| line.len() + 1).sum();
+    let mut loops = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        loops.0.push(timed(|| decode_only(lines)));
+        loops.1.push(timed(|| replay(lines)));
+    }
+    row("journal: decode only", lines.len(), bytes, &loops.0);
+    row("journal: replay", lines.len(), bytes, &loops.1);
+    let decoding = median(&loops.0);
+    (decoding, decoding.wall / median(&loops.1).wall)
+}
+
+fn sizes() {
+    let (idle, waiting) = sizes_at_rest();
+    target("an idle user (one slot known)", idle as f64, "B", 128.0, false);
+    target("a user with one waiting message", waiting as f64, "B", 200.0, false);
 }
 
 fn restarted(users: u64) {
@@ -308,7 +328,7 @@ fn decide_one(stream: &Stream) -> f64 {
 
 /// Bytes at rest, table entry included: of a user with one slot known, and of one with one waiting
 /// message and two devices, its body aside.
-fn sizes() -> (usize, usize) {
+fn sizes_at_rest() -> (usize, usize) {
     let (reader, policy) = (Reader::default(), Policy::default());
     let mut sizes = Vec::new();
     for script in [&IDLE[..], &WAITING[..]] {

@@ -46,7 +46,7 @@ pub struct User {
     /// The safety ladder.
     pub ladder: Ladder,
     /// The one SMS outstanding.
-    pub sms_slot: Option<SmsAttempt>,
+    pub sms_slot: Option<Box<SmsAttempt>>,
     /// When UCNs went, within the last hour (P-25).
     pub ucn_sent: Vec<Timestamp>,
     /// A person keeps the user's messages back.
@@ -250,7 +250,7 @@ pub struct Deferred {
     /// Its notice.
     pub ucn: Ucn,
     /// Handed over to a buffering SMSC.
-    pub handed: Option<SmsAttempt>,
+    pub handed: Option<Box<SmsAttempt>>,
     /// What its sender has heard, and whether the store was asked: see [`Deferred::has_told`].
     pub told: u8,
     /// It ends as soon as nothing runs.

@@ -16,6 +16,8 @@ use super::ports::Position;
 use super::users::{UserKey, Users};
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
+use crate::record::envelope::Envelope;
+use crate::record::head::Named;
 use crate::record::input::Kind;
 use crate::record::journal::{BadRecord, RULES, Record};
 
@@ -130,11 +132,7 @@ impl State {
         if let Some((topic, partition, offset)) = record.pos.as_deref().and_then(position) {
             self.take(topic, partition, offset);
         }
-        if let Some(raw) = record.input
-            && may_be_remembered(raw.get())
-            && let Some((kind, digest)) = identity_of(raw.get())
-            && kind.is_remembered()
-        {
+        if let Some(digest) = record.input.and_then(|raw| remembered(raw.get())) {
             self.duplicates.remember(digest, record.at);
         }
         self.duplicates.forget(self.at, &self.policy);
@@ -184,16 +182,14 @@ fn position(text: &str) -> Option<(&str, u32, u64)> {
     Some((topic, partition.parse().ok()?, offset.parse().ok()?))
 }
 
-/// Whether a look at its envelope is worth it.
-fn may_be_remembered(raw: &str) -> bool {
-    raw.contains("\"cpm.message.") || raw.contains("\"cpm.user.")
-}
-
-/// The type of an input, and the digest of its source and id.
-fn identity_of(raw: &str) -> Option<(Kind, u128)> {
-    let envelope = crate::record::envelope::Envelope::read(raw.as_bytes()).ok()?;
-    let kind = Kind::of(&envelope.kind).ok()?;
-    Some((kind, identity(&envelope.source, &envelope.id)))
+/// The digest of source and id of an input that must not be taken twice.
+fn remembered(raw: &str) -> Option<u128> {
+    let is_remembered = |kind: &str| Kind::of(kind).is_ok_and(Kind::is_remembered);
+    if let Some(named) = Named::skim(raw) {
+        return is_remembered(named.kind).then(|| identity(named.source, named.id));
+    }
+    let envelope = Envelope::read_text(raw).ok()?;
+    is_remembered(&envelope.kind).then(|| identity(&envelope.source, &envelope.id))
 }
 
 /// What tells an input from all others: 16 octets of SHA-256 over its source and id. A collision would

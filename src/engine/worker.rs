@@ -9,8 +9,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::value::RawValue;
-
 use super::alarms::Alarms;
 use super::checkpoint::Chunk;
 use super::observer::Observer;
@@ -375,10 +373,11 @@ impl Step<'_> {
                 if let Some(digest) = identity {
                     self.overlay.remember(digest, at);
                 }
+                // It was read, so it is JSON: what stands around it is white space.
                 let line = one_line(&received.bytes);
-                let line = std::str::from_utf8(&line).map(|line| reader.whole(line, &read));
-                let raw = line.as_deref().ok().and_then(|line| serde_json::from_str(line).ok());
-                self.record(Some(received), Some(&read.user.to_string()), raw, decided);
+                let line = std::str::from_utf8(&line).map(|line| reader.whole(line.trim(), &read));
+                let user = read.user.to_string();
+                self.record(Some(received), Some(&user), line.as_deref().ok(), decided);
             }
         }
     }
@@ -472,7 +471,7 @@ impl Step<'_> {
         );
         *self.digest = policy.digest();
         self.overlay.policy = Some(Arc::new(policy.clone()));
-        self.record(None, None, raw_value(&raw).as_deref(), Ok(Decided::default()));
+        self.record(None, None, Some(&raw), Ok(Decided::default()));
     }
 
     fn address_of(&self, state: &State, key: UserKey) -> String {
@@ -488,7 +487,7 @@ impl Step<'_> {
         &mut self,
         received: Option<&Received>,
         user: Option<&str>,
-        input: Option<&RawValue>,
+        input: Option<&str>,
         decided: Result<Decided, Ignored>,
     ) {
         let (decided, ignored) = match decided {
@@ -506,12 +505,11 @@ impl Step<'_> {
         });
         let record = Record {
             user: user.map(Cow::Borrowed),
-            input,
             events: decided.events,
             ignored: ignored.map(Cow::Owned),
             ..self.blank(received)
         };
-        let line = record.write();
+        let line = record.write_with(input);
         self.batch.entries.push(Entry { line, outputs, fate });
     }
 
@@ -568,17 +566,12 @@ impl Step<'_> {
     }
 }
 
-/// The input that an alarm is.
-fn timer_fired(user: &str, until: Timestamp, seq: u64) -> Box<RawValue> {
-    let raw = format!(
+/// The input that an alarm is: a canonical address needs no escape in JSON.
+fn timer_fired(user: &str, until: Timestamp, seq: u64) -> String {
+    format!(
         "{{\"specversion\":\"1.0\",\"id\":\"{seq}\",\"source\":\"{SOURCE}\",\
          \"type\":\"cpm.timer.fired.v1\",\"subject\":\"{user}\",\"time\":\"{until}\"}}"
-    );
-    raw_value(&raw).expect("a canonical address needs no escape in JSON")
-}
-
-fn raw_value(json: &str) -> Option<Box<RawValue>> {
-    serde_json::from_str(json).ok()
+    )
 }
 
 /// Where an input stood, for a dead letter: in a topic, or on a line of a file.

@@ -84,6 +84,15 @@ impl<'a> Envelope<'a> {
     pub fn read(bytes: &'a [u8]) -> Result<Self, Rejected> {
         let text = std::str::from_utf8(bytes)
             .map_err(|error| Rejected::NotUtf8 { at: error.valid_up_to() })?;
+        Self::read_text(text)
+    }
+
+    /// The same of what is known to be text.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn read_text(text: &'a str) -> Result<Self, Rejected> {
         if is_deeper_than(text.as_bytes(), MAX_DEPTH) {
             return Err(Rejected::TooDeep { most: MAX_DEPTH });
         }

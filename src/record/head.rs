@@ -1,4 +1,5 @@
-//! The first fields of a journal record, read without the rest: what tells whether it is wanted.
+//! The first fields of a journal record, and those of its input, read without the rest: what tells
+//! whether it is wanted.
 
 /// What a record's line begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,43 @@ impl<'a> Head<'a> {
     }
 }
 
+/// The name of an input, and what kind it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named<'a> {
+    /// Who says it.
+    pub source: &'a str,
+    /// Its name there.
+    pub id: &'a str,
+    /// Its type.
+    pub kind: &'a str,
+}
+
+impl<'a> Named<'a> {
+    /// Reads an input that was let in once as far as its source, id and type; `None` where anything
+    /// but plain text stands before the last of them.
+    #[must_use]
+    pub fn skim(input: &'a str) -> Option<Self> {
+        let (mut source, mut id, mut kind) = (None, None, None);
+        let mut rest = input.as_bytes().strip_prefix(b"{")?;
+        loop {
+            let (name, behind) = plain(rest.trim_ascii_start().strip_prefix(b"\"")?)?;
+            let value = behind.trim_ascii_start().strip_prefix(b":")?;
+            let (value, behind) = plain(value.trim_ascii_start().strip_prefix(b"\"")?)?;
+            match name {
+                b"source" => source = Some(value),
+                b"id" => id = Some(value),
+                b"type" => kind = Some(value),
+                _ => {}
+            }
+            if let (Some(source), Some(id), Some(kind)) = (source, id, kind) {
+                let text = |bytes| std::str::from_utf8(bytes).ok();
+                return Some(Self { source: text(source)?, id: text(id)?, kind: text(kind)? });
+            }
+            rest = behind.trim_ascii_start().strip_prefix(b",")?;
+        }
+    }
+}
+
 /// A number, and what stands behind it.
 fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let end = bytes.iter().position(|byte| !byte.is_ascii_digit())?;
@@ -66,6 +104,24 @@ fn plain(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_input_is_read_as_far_as_its_name() {
+        let skim = |input| Named::skim(input).map(|named| (named.source, named.id, named.kind));
+
+        let named = Some(("/as/1", "7", "cpm.user.held.v1"));
+        assert_eq!(skim(r#"{"id":"7","source":"/as/1","type":"cpm.user.held.v1","data":{"#), named);
+        let spaced = "{ \"type\" : \"cpm.user.held.v1\",\t\"subject\":\"tel:+1\", \"id\":\"7\", \
+                      \"source\": \"/as/1\"}";
+        assert_eq!(skim(spaced), named);
+        // Whoever meets these reads the whole envelope.
+        assert_eq!(
+            skim(r#"{"id":"7","data":{},"source":"/as/1","type":"cpm.user.held.v1"}"#),
+            None
+        );
+        assert_eq!(skim(r#"{"id":"7","source":"\u002fas","type":"cpm.user.held.v1"}"#), None);
+        assert_eq!(skim(r#"{"id":"7","source":"/as/1"}"#), None);
+    }
 
     #[test]
     fn a_head_is_read_as_far_as_the_input() {

@@ -280,7 +280,7 @@ impl Reader {
     ///
     /// [`Rejected`], where the journal does not hold what we wrote.
     pub fn reread<'a>(&self, raw: &'a RawValue, logged: Timestamp) -> Result<Read<'a>, Rejected> {
-        let envelope = Envelope::read(raw.get().as_bytes())?;
+        let envelope = Envelope::read_text(raw.get())?;
         let kind = Kind::of(&envelope.kind)?;
         self.read_as(&envelope, kind, logged)
     }

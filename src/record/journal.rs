@@ -7,20 +7,20 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::input::{Read, Reader, Rejected};
 use crate::domain::address::Address;
 use crate::domain::event::Event;
-use crate::domain::input::Fact;
+use crate::domain::input::{Fact, Text};
 use crate::domain::time::{Timestamp, rfc3339};
 
 /// The version of the rules. A change of any decision raises it; a golden test holds it.
 pub const RULES: u32 = 1;
 
 /// A record of the journal, borrowed from its line.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub struct Record<'a> {
     /// Its number in its partition: 0, 1, 2, … without a gap.
     pub seq: u64,
@@ -30,7 +30,7 @@ pub struct Record<'a> {
     #[serde(with = "rfc3339")]
     pub at: Timestamp,
     /// When the log took its input; absent: at `at`.
-    #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "rfc3339::option")]
     pub ingested_at: Option<Timestamp>,
     /// The version of the rules that decided.
     pub rules: u32,
@@ -38,29 +38,66 @@ pub struct Record<'a> {
     #[serde(borrow)]
     pub policy: Cow<'a, str>,
     /// Where its input stood: topic/partition/offset; absent for what the engine said itself.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default, deserialize_with = "text")]
     pub pos: Option<Cow<'a, str>>,
     /// The user, canonical.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default, deserialize_with = "text")]
     pub user: Option<Cow<'a, str>>,
     /// The input as it came; absent where nothing was decided from it.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default)]
     pub input: Option<&'a RawValue>,
     /// What followed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub events: Vec<Event>,
     /// Why nothing did.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default, deserialize_with = "text")]
     pub ignored: Option<Cow<'a, str>>,
     /// `source` of a duplicate or a refused input.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default, deserialize_with = "text")]
     pub source: Option<Cow<'a, str>>,
     /// `id` of the same.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default, deserialize_with = "text")]
     pub id: Option<Cow<'a, str>>,
     /// Why an input was refused.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default, deserialize_with = "text")]
     pub rejected: Option<Cow<'a, str>>,
+}
+
+/// Text that may be missing, borrowed: serde itself borrows no text that stands in an `Option`.
+fn text<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<Cow<'a, str>>, D::Error> {
+    Ok(Option::<Text<'a>>::deserialize(from)?.map(|text| text.0))
+}
+
+/// What stands before the input.
+#[derive(Serialize)]
+struct Before<'r> {
+    seq: u64,
+    epoch: u64,
+    #[serde(with = "rfc3339")]
+    at: Timestamp,
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    ingested_at: Option<Timestamp>,
+    rules: u32,
+    policy: &'r str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pos: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'r str>,
+}
+
+/// What stands behind it.
+#[derive(Serialize)]
+struct Behind<'r> {
+    #[serde(skip_serializing_if = "<[Event]>::is_empty")]
+    events: &'r [Event],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ignored: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejected: Option<&'r str>,
 }
 
 /// Why a line is no record.
@@ -148,8 +185,49 @@ impl<'a> Record<'a> {
     /// Never: nothing in a record can fail to be JSON.
     #[must_use]
     pub fn write(&self) -> Vec<u8> {
-        let mut line = Vec::with_capacity(768);
-        serde_json::to_writer(&mut line, self).expect("a record is JSON");
+        self.write_with(self.input.map(RawValue::get))
+    }
+
+    /// The same with this input, which must be JSON on one line: what was read a moment ago is not
+    /// read again to be written.
+    ///
+    /// # Panics
+    ///
+    /// Never, as [`write`](Self::write).
+    #[must_use]
+    pub fn write_with(&self, input: Option<&str>) -> Vec<u8> {
+        let before = Before {
+            seq: self.seq,
+            epoch: self.epoch,
+            at: self.at,
+            ingested_at: self.ingested_at,
+            rules: self.rules,
+            policy: &self.policy,
+            pos: self.pos.as_deref(),
+            user: self.user.as_deref(),
+        };
+        let behind = Behind {
+            events: &self.events,
+            ignored: self.ignored.as_deref(),
+            source: self.source.as_deref(),
+            id: self.id.as_deref(),
+            rejected: self.rejected.as_deref(),
+        };
+        let mut line = Vec::with_capacity(768 + input.map_or(0, str::len));
+        serde_json::to_writer(&mut line, &before).expect("a record is JSON");
+        // Two objects become one: the brace between them, and the input.
+        line.pop();
+        if let Some(input) = input {
+            line.extend_from_slice(b",\"input\":");
+            line.extend_from_slice(input.as_bytes());
+        }
+        let joint = line.len();
+        serde_json::to_writer(&mut line, &behind).expect("a record is JSON");
+        if line.len() == joint + 2 {
+            line.remove(joint);
+        } else if let Some(brace) = line.get_mut(joint) {
+            *brace = b',';
+        }
         line
     }
 }

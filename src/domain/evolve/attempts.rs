@@ -11,6 +11,7 @@ use super::super::open::last_sms_at;
 use super::super::reachability::DeviceId;
 use super::super::time::Timestamp;
 use super::super::user::{Leg, Owed, OwedTo, SmsAttempt, SmsLog, UcnState, User, key_digest};
+use super::add;
 
 /// SMS attempts of one message that a late report can still find.
 const MAX_SMS_LOG: usize = 16;
@@ -48,10 +49,10 @@ impl User {
         message.attempts = *n;
         for leg in legs {
             message.legs.retain(|before| before.device != leg.device);
-            message.legs.push(leg);
+            add(&mut message.legs, leg);
             if rung.is_some() {
                 message.ip_tries.retain(|(device, _)| *device != leg.device);
-                message.ip_tries.push((leg.device, *tried));
+                add(&mut message.ip_tries, (leg.device, *tried));
             }
         }
         self.mark_overtaken(m.place());
@@ -104,12 +105,8 @@ impl User {
                 let tried = u32::from(counts(last_sms_at(message)));
                 message.sms_tries = message.sms_tries.saturating_add(tried);
             }
-            message.sms_log.push(SmsLog {
-                number: *n,
-                what: *what,
-                asked_at: *at,
-                ids: Vec::new(),
-            });
+            let log = SmsLog { number: *n, what: *what, asked_at: *at, ids: Vec::new() };
+            add(&mut message.sms_log, log);
             if message.sms_log.len() > MAX_SMS_LOG {
                 message.sms_log.remove(0);
             }
@@ -123,10 +120,10 @@ impl User {
                     message.ucn.state = UcnState::InFlight;
                 }
             }
-            self.ucn_sent.push(*at);
+            add(&mut self.ucn_sent, *at);
         }
         self.climb(*rung, None);
-        self.sms_slot = Some(SmsAttempt {
+        self.sms_slot = Some(Box::new(SmsAttempt {
             m: m.clone(),
             key,
             conversation,
@@ -140,7 +137,7 @@ impl User {
             report: true,
             mms: false,
             rung: *rung,
-        });
+        }));
     }
 
     /// The legs of one attempt, of a message or of a copy.
@@ -177,15 +174,15 @@ impl User {
             if *counts {
                 match message.ip_tries.iter_mut().find(|(device, _)| *device == id) {
                     Some((_, tries)) => *tries = tries.saturating_add(1),
-                    None => message.ip_tries.push((id, 1)),
+                    None => add(&mut message.ip_tries, (id, 1)),
                 }
             }
             if *mark == Mark::Refused {
-                message.refused_by.push(id);
+                add(&mut message.refused_by, id);
             }
             if *end == LegEnd::Delivered {
                 message.ip_infra = 0;
-                message.served.push(id);
+                add(&mut message.served, id);
                 let accepted = |leg: &Leg| leg.attempt == *n && leg.end == Some(LegEnd::Accepted);
                 if !message.legs.iter().any(accepted) {
                     message.awaiting = message.awaiting.filter(|(number, _)| number != n);
@@ -367,6 +364,6 @@ impl User {
             .collect();
         let content = Arc::clone(&message.content);
         let attempts = message.attempts;
-        self.owed.push(Owed { place, content, until, attempts, to });
+        add(&mut self.owed, Owed { place, content, until, attempts, to });
     }
 }

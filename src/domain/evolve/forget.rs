@@ -7,7 +7,7 @@ use super::super::failure::Class;
 use super::super::policy::Policy;
 use super::super::time::Timestamp;
 use super::super::user::{Device, Ladder, Remembered, User};
-use super::{HOUR, KNOWN_FOR};
+use super::{HOUR, KNOWN_FOR, add};
 
 /// Ended messages remembered of one user (T-24).
 const MAX_REMEMBERED: usize = 64;
@@ -18,7 +18,7 @@ impl User {
         if self.remembered.len() >= MAX_REMEMBERED {
             self.remembered.remove(0);
         }
-        self.remembered.push(ended);
+        add(&mut self.remembered, ended);
     }
 
     /// P-12: what was known of the phone was known of another one.

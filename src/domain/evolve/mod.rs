@@ -32,7 +32,7 @@ impl User {
             Event::Deferred { m, at, expires, interwork, sms, ucn, holds, content } => {
                 let Some(content) = content else { return };
                 self.next_place = m.place().saturating_add(1);
-                self.messages.push(Deferred {
+                let message = Deferred {
                     place: m.place(),
                     content: Arc::clone(content),
                     accepted_at: *at,
@@ -45,7 +45,8 @@ impl User {
                         ..Ucn::default()
                     },
                     ..Deferred::blank(content)
-                });
+                };
+                add(&mut self.messages, message);
             }
             Event::ContactBound {
                 d,
@@ -143,7 +144,7 @@ impl User {
                 self.episode = Some(Episode { start: *start, trigger: *by, deadline: *until });
             }
             Event::WaitCancelled { at } => {
-                self.cancels.push(*at);
+                add(&mut self.cancels, *at);
                 if self.cancels.len() > 3 {
                     self.cancels.remove(0);
                 }
@@ -281,7 +282,7 @@ impl User {
                 for message in &mut self.messages {
                     if named(ms, message.place) {
                         message.holds.retain(|before| before.by != hold.by);
-                        message.holds.push(hold.clone());
+                        add(&mut message.holds, hold.clone());
                     }
                 }
             }
@@ -404,7 +405,7 @@ impl User {
                 self.devices.remove(at);
             }
         }
-        self.devices.push(device);
+        add(&mut self.devices, device);
     }
 
     /// A sign of life of a device: what it was tried with before counts no more.
@@ -426,6 +427,15 @@ impl User {
             }
         }
     }
+}
+
+/// Appends to a list of which most users have no more than one: `push` alone would make room for four
+/// at once, and an open user would take kilobytes.
+fn add<T>(list: &mut Vec<T>, item: T) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(list.len().max(1));
+    }
+    list.push(item);
 }
 
 /// Whether a list of messages means this one; an empty one means all.
