@@ -23,15 +23,15 @@
 //!   code, tests and the journal cite (T-4, R-2, I-3, …).
 //! - [`record`]: our own records as bytes, by version: inputs, the journal, commands.
 //! - [`engine`]: order and durability; no sockets, no products. One worker a partition.
-//! - [`log`], [`store`]: the engine's ports, by product.
-//! - [`edge`]: protocols of the outside, turned into our inputs.
-//! - [`cli`]: what a person types.
+//! - [`log`], [`store`]: the engine's ports, by product: the embedded log, sled, memory.
+//! - [`edge`]: the outside: what probes say, HTTP, sinks; the only async.
+//! - [`cli`]: what a person types; `cli/run` puts the daemon together.
 //!
 //! # Where to start reading
 //!
 //! Run `deferd demo` first. Then `domain/mod.rs` → `tests/scenarios/w-01.txt` and its neighbours →
 //! [`domain::user`] → `domain/decide/delivery_outcome.rs` → [`engine::ports`] → [`engine::worker`] →
-//! [`edge::ek`]. An hour, and you can change a rule.
+//! [`log::embedded`] → [`edge::http`]. An hour, and you can change a rule.
 
 pub mod cli;
 pub mod domain;

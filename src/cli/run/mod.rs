@@ -57,6 +57,8 @@ pub(super) fn run(
     let token = token(config).map_err(BadConfig)?;
     logging::begin(&config.logging, random()?);
 
+    raise_open_files();
+
     // Bound first: nothing is touched where another daemon has the port.
     let listen = config.http.listen;
     let listener = std::net::TcpListener::bind(listen)
@@ -302,6 +304,17 @@ fn read_token(file: &Path, token: &Token) -> anyhow::Result<()> {
 fn notify(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         tracing::debug!("systemd was not told: {error}");
+    }
+}
+
+/// As many open files as the system allows without asking: a connection takes one.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+    {
+        tracing::warn!("the limit of open files stays at {current:?}: {error}");
     }
 }
 
