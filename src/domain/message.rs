@@ -175,14 +175,31 @@ impl<'de> Deserialize<'de> for Word {
     }
 }
 
+/// Text into the one block that it stays in: serde would make a `String` of it first.
+pub(super) fn shared<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<str>, D::Error> {
+    struct Share;
+    impl serde::de::Visitor<'_> for Share {
+        type Value = Arc<str>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string")
+        }
+        fn visit_str<E>(self, text: &str) -> Result<Arc<str>, E> {
+            Ok(text.into())
+        }
+    }
+    from.deserialize_str(Share)
+}
+
 /// All of a submission that its delivery needs again: sender, ids, headers and body (D-1, D-3).
 ///
 /// One allocation, shared by the state, the events and the commands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
     /// The sender's id of it (IMDN Message-ID); with `from` the key among one user's messages.
+    #[serde(deserialize_with = "shared")]
     pub message_id: Arc<str>,
     /// Who sent it: the authenticated address, canonical where it is a user's (5.4).
+    #[serde(deserialize_with = "shared")]
     pub from: Arc<str>,
     /// What it is.
     pub kind: Kind,

@@ -12,6 +12,7 @@ pub mod event;
 mod evolve;
 pub mod failure;
 pub mod input;
+mod instance;
 pub mod message;
 pub mod open;
 pub mod policy;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::{contact_key, instance_key, is_imei};
 use super::input::{DeviceRef, Told};
+use super::instance::Instance;
 use super::message::Kind;
 use super::time::Timestamp;
 
@@ -135,17 +136,17 @@ pub struct DeviceName {
     pub contact: Option<Arc<str>>,
 }
 
-type NameFields = (Option<Arc<str>>, Option<u32>, Option<Arc<str>>);
+type NameFields = (Instance, Option<u32>, Option<Arc<str>>);
 
 impl From<NameFields> for DeviceName {
-    fn from((instance, reg_id, contact): NameFields) -> Self {
+    fn from((Instance(instance), reg_id, contact): NameFields) -> Self {
         Self { instance, reg_id, contact }
     }
 }
 
 impl From<DeviceName> for NameFields {
     fn from(name: DeviceName) -> Self {
-        (name.instance, name.reg_id, name.contact)
+        (Instance(name.instance), name.reg_id, name.contact)
     }
 }
 
@@ -219,6 +220,12 @@ impl Caps {
     pub fn of<'a>(features: impl IntoIterator<Item = &'a str>) -> Self {
         let mut caps = 0;
         for feature in features {
+            // Most are a tag and nothing else, and no tag stands in another.
+            let known = Self::TAGS.iter().find(|(_, tag)| feature.eq_ignore_ascii_case(tag));
+            if let Some((bit, _)) = known {
+                caps |= bit;
+                continue;
+            }
             let feature = feature.to_ascii_lowercase().replace("%3a", ":").replace("%2d", "-");
             for (bit, tag) in Self::TAGS {
                 let whole = feature.match_indices(tag).any(|(at, _)| {

@@ -73,15 +73,33 @@ impl Timestamp {
         let (year, month, day) = civil(days);
         let (seconds, fraction) = (of_day / 1000, of_day % 1000);
         let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        *buffer = *b"0000-00-00T00:00:00.000Z";
-        let fields = [(year, 0..4), (month, 5..7), (day, 8..10), (hour, 11..13), (minute, 14..16)];
-        for (mut number, place) in fields.into_iter().chain([(second, 17..19), (fraction, 20..23)])
-        {
-            for digit in buffer.get_mut(place).into_iter().flatten().rev() {
-                *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
-                number /= 10;
-            }
-        }
+        let d = |number: i64| b'0' + u8::try_from(number % 10).unwrap_or(0);
+        *buffer = [
+            d(year / 1000),
+            d(year / 100),
+            d(year / 10),
+            d(year),
+            b'-',
+            d(month / 10),
+            d(month),
+            b'-',
+            d(day / 10),
+            d(day),
+            b'T',
+            d(hour / 10),
+            d(hour),
+            b':',
+            d(minute / 10),
+            d(minute),
+            b':',
+            d(second / 10),
+            d(second),
+            b'.',
+            d(fraction / 100),
+            d(fraction / 10),
+            d(fraction),
+            b'Z',
+        ];
         let length = if fraction == 0 { 20 } else { 24 };
         if let Some(last) = buffer.get_mut(length - 1) {
             *last = b'Z';

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::address::Msisdn;
 use super::failure::Class;
 use super::input::{PreferencesChanged, Technology, What};
-use super::message::{Content, Interwork};
+use super::message::{Content, Interwork, shared};
 use super::reachability::{Caps, DeviceName, SlotName, SlotState, Stamp};
 use super::time::Timestamp;
 
@@ -80,6 +80,7 @@ pub enum Event {
     /// A bound device gave a sign of life.
     ContactRefreshed {
         /// The device.
+        #[serde(deserialize_with = "shared")]
         d: Arc<str>,
         /// When.
         at: Timestamp,
@@ -213,6 +214,7 @@ pub enum Event {
         /// The attempt.
         n: u32,
         /// The device.
+        #[serde(deserialize_with = "shared")]
         d: Arc<str>,
         /// How.
         end: LegEnd,
@@ -387,6 +389,7 @@ pub enum Event {
     /// Another element ended a message before it was deferred (T-29).
     Handled {
         /// The sender's id of it.
+        #[serde(deserialize_with = "shared")]
         id: Arc<str>,
         /// Its sender.
         from: Box<str>,
@@ -480,6 +483,7 @@ pub enum Event {
         /// Hash of the request's id.
         request: u32,
         /// The sender's id of it.
+        #[serde(deserialize_with = "shared")]
         id: Arc<str>,
         /// Who hears it.
         to: Box<str>,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::super::failure::Class;
+use super::super::message::shared;
 use super::super::time::Timestamp;
 
 /// A message inside one user's state: its place in the order, and the sender's id for people.
@@ -15,6 +16,7 @@ pub struct MessageRef(
     /// Its place: 0, 1, 2, … in the order of acceptance, never used twice.
     pub u32,
     /// The sender's id of it.
+    #[serde(deserialize_with = "shared")]
     pub Arc<str>,
 );
 
