@@ -17,6 +17,7 @@ use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
+use std::time::Duration;
 
 use crate::engine::checkpoint::{Chunk, whole};
 use crate::engine::ports::{Chunks, Store};
@@ -25,6 +26,9 @@ use crate::engine::ports::{Chunks, Store};
 const VOLUME: usize = 64 << 20;
 /// What sled may keep of a volume, as far as it keeps to it.
 const CACHE: u64 = 16 << 20;
+/// How often a lock that is held is looked at, and how long in between: five seconds in all.
+const LOOKS: u32 = 250;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 const CURRENT: &str = "current";
 const MANIFEST: &str = "manifest";
 const CHECKPOINT: &str = "checkpoint-";
@@ -225,14 +229,21 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err("sled panicked".to_owned()))
 }
 
+/// Opens a volume. A thread of sled's may hold the lock of one that was closed just now a moment longer.
 fn open(folder: &Path) -> Result<sled::Db, String> {
-    sled::Config::new()
+    let config = sled::Config::new()
         .path(folder)
         .cache_capacity(CACHE)
         .mode(sled::Mode::HighThroughput)
-        .flush_every_ms(None)
-        .open()
-        .map_err(|error| format!("{}: {error}", folder.display()))
+        .flush_every_ms(None);
+    let is_held = |error: &sled::Error| error.to_string().contains("could not acquire lock");
+    for _ in 0..LOOKS {
+        match config.open() {
+            Err(error) if is_held(&error) => std::thread::sleep(BETWEEN_LOOKS),
+            opened => return opened.map_err(|error| format!("{}: {error}", folder.display())),
+        }
+    }
+    Err(format!("{}: somebody holds its lock", folder.display()))
 }
 
 /// Closes a volume that is full. sled writes its own index when it opens what was written, so it is made
