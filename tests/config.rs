@@ -353,8 +353,14 @@ fn another(expected: Expected, default: &str) -> (String, String) {
         }
         Expected::Texts | Expected::Domains => ("a.b,c".to_owned(), "[\"a.b\", \"c\"]".to_owned()),
         Expected::CountryCode => ("49".to_owned(), "\"49\"".to_owned()),
-        Expected::Path => ("/tmp/x".to_owned(), "\"/tmp/x\"".to_owned()),
-        Expected::SocketAddress => ("[::1]:80".to_owned(), "\"[::1]:80\"".to_owned()),
-        Expected::Url => ("https://gw/x".to_owned(), "\"https://gw/x\"".to_owned()),
+        Expected::Text(what) => {
+            let text = match what.split(' ').nth(1) {
+                Some("path,") => "/tmp/x",
+                Some("address") => "[::1]:80",
+                Some("http") => "https://gw/x",
+                _ => panic!("{what}"),
+            };
+            (text.to_owned(), format!("\"{text}\""))
+        }
     }
 }

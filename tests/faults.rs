@@ -117,6 +117,9 @@ fn a_start_that_cannot_be_is_refused_with_what_to_do() {
         assert_eq!(code, Some(78), "{set}: {said}");
         assert!(said.contains(words), "{set}: {said}");
     }
+    let (code, said) = ends(&["run", "--data-dir", other, "--input", "/nonexistent"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("cannot read /nonexistent"), "{said}");
     assert!(std::fs::read_dir(other).unwrap().next().is_none(), "nothing was touched");
 
     // The first one never noticed.

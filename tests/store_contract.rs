@@ -15,8 +15,8 @@ use deferd::engine::checkpoint::{Chunk, load};
 use deferd::engine::ports::Store;
 use deferd::engine::replay::apply_line;
 use deferd::engine::state::State;
+use deferd::store::DiskStore;
 use deferd::store::memory::MemoryStore;
-use deferd::store::sled::SledStore;
 
 const LOG: u128 = 7;
 
@@ -86,7 +86,7 @@ fn a_large_checkpoint_comes_back_in_order() {
 #[test]
 fn saves_leave_nothing_behind() {
     let folder = folder("growth");
-    let mut store = SledStore::new(folder.clone());
+    let mut store = DiskStore::new(folder.clone());
     for lines in 0..20 {
         save(&mut store, &state(lines % 7)).unwrap();
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2, "a checkpoint and a pointer");
@@ -99,7 +99,7 @@ fn saves_leave_nothing_behind() {
 fn a_damaged_checkpoint_is_thrown_away() {
     let whole = folder("whole");
     let expected = state(20);
-    save(&mut SledStore::new(whole.clone()), &expected).unwrap();
+    save(&mut DiskStore::new(whole.clone()), &expected).unwrap();
     let expected = checkpoint(&expected);
     let folder = folder("damaged");
     let mut cases = 0;
@@ -121,7 +121,7 @@ fn a_damaged_checkpoint_is_thrown_away() {
                 Some(bytes) => std::fs::write(folder.join(name), bytes).unwrap(),
                 None => std::fs::remove_file(folder.join(name)).unwrap(),
             }
-            let mut store = SledStore::new(folder.clone());
+            let mut store = DiskStore::new(folder.clone());
             let found = load(&mut store, LOG);
             cases += 1;
             match found {
@@ -141,7 +141,7 @@ fn a_damaged_checkpoint_is_thrown_away() {
         }
     }
     assert!(cases > 300, "{cases}");
-    let mut store = SledStore::new(folder);
+    let mut store = DiskStore::new(folder);
     save(&mut store, &state(3)).unwrap();
     assert_eq!(loaded(&mut store), Some(checkpoint(&state(3))));
 }
@@ -151,8 +151,8 @@ fn a_damaged_checkpoint_is_thrown_away() {
 #[test]
 fn half_written_checkpoints_are_no_checkpoints() {
     let folder = folder("half");
-    let mut store = SledStore::new(folder.clone());
-    let fresh = |store: &mut SledStore| {
+    let mut store = DiskStore::new(folder.clone());
+    let fresh = |store: &mut DiskStore| {
         store.discard();
         save(store, &state(6)).unwrap();
         let mut found = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
@@ -207,7 +207,7 @@ fn in_volume(name: &Path) -> bool {
 
 fn for_each_store(name: &str, test: impl Fn(&mut dyn Store)) {
     test(&mut MemoryStore::default());
-    test(&mut SledStore::new(folder(name)));
+    test(&mut DiskStore::new(folder(name)));
 }
 
 /// A folder that is not there yet.

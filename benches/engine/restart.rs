@@ -7,7 +7,7 @@ use deferd::engine::checkpoint::{Chunk, load};
 use deferd::engine::ports::{Position, Received, Store};
 use deferd::engine::worker::{Settings, Worker};
 use deferd::log::memory::MemoryLog;
-use deferd::store::sled::SledStore;
+use deferd::store::DiskStore;
 
 use crate::stream::{BenchClock, Random, START};
 
@@ -68,7 +68,7 @@ pub(crate) fn restart(users: u64) -> Restart {
     slices.sort();
     let bytes = chunks.iter().map(|chunk| chunk.bytes.len()).sum();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-restart");
-    let mut store = SledStore::new(folder);
+    let mut store = DiskStore::new(folder);
     store.save(&mut chunks.into_iter()).expect("a disk");
     drop(worker);
 

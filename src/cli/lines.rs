@@ -18,7 +18,7 @@ pub(super) struct Line {
 /// The lines of one input.
 pub(super) struct Lines {
     name: String,
-    from: BufReader<Box<dyn Read>>,
+    from: BufReader<Box<dyn Read + Send>>,
     most: usize,
     number: u64,
     count: u64,
@@ -41,7 +41,7 @@ impl Lines {
     /// There is no such file, it is a directory, or it may not be read.
     pub(super) fn open(path: &Path, most: usize) -> anyhow::Result<Self> {
         let name = path.display().to_string();
-        let (from, size): (Box<dyn Read>, Option<u64>) = if name == "-" {
+        let (from, size): (Box<dyn Read + Send>, Option<u64>) = if name == "-" {
             (Box::new(stdin()), None)
         } else {
             let file = File::open(path).with_context(|| format!("cannot read {name}"))?;

@@ -4,7 +4,7 @@
 
 use super::input::What;
 use super::open::View;
-use super::user::Deferred;
+use super::user::{Contact, Deferred};
 
 /// The states of 3.3 that are no end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,6 +56,22 @@ impl Standing {
 }
 
 impl View<'_> {
+    /// What may be expected of a contact, in a word or two.
+    #[must_use]
+    pub fn contact_state(&self, contact: &Contact) -> &'static str {
+        if !contact.may_take_cpm() {
+            "registered without cpm"
+        } else if contact.suspect {
+            "suspect"
+        } else if self.now < contact.settled_at {
+            "settling"
+        } else if contact.answered_ok {
+            "usable"
+        } else {
+            "unproven"
+        }
+    }
+
     /// Where a message stands: the first is the one to show where there is room for one.
     #[must_use]
     pub fn standing(&self, m: &Deferred) -> Vec<Standing> {

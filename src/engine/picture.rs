@@ -145,17 +145,7 @@ fn device_of(view: &View<'_>, device: &Device) -> Value {
         fields.time("last_bound", device.bound_at);
         return Value::Object(fields.0);
     };
-    let state = if !contact.may_take_cpm() {
-        "registered without cpm"
-    } else if contact.suspect {
-        "suspect"
-    } else if view.now < contact.settled_at {
-        "settling"
-    } else if contact.answered_ok {
-        "usable"
-    } else {
-        "unproven"
-    };
+    let state = view.contact_state(contact);
     fields.put("state", state);
     fields.time("settled_at", Some(contact.settled_at).filter(|at| view.now < *at));
     fields.time("bound_until", Some(contact.expires_at));

@@ -1,4 +1,6 @@
 //! The [`Store`](crate::engine::ports::Store), by product.
 
 pub mod memory;
-pub mod sled;
+mod sled;
+
+pub use self::sled::DiskStore;

@@ -37,11 +37,11 @@ const FORMAT: &str = "deferd checkpoint 1";
 
 /// The checkpoints of one partition, in a folder of their own.
 #[derive(Debug)]
-pub struct SledStore {
+pub struct DiskStore {
     folder: PathBuf,
 }
 
-impl SledStore {
+impl DiskStore {
     /// The store in this folder, which need not exist yet and must hold nothing else.
     #[must_use]
     pub fn new(folder: PathBuf) -> Self {
@@ -106,7 +106,7 @@ impl SledStore {
     }
 }
 
-impl Store for SledStore {
+impl Store for DiskStore {
     fn load(&mut self) -> Result<Option<Chunks<'_>>, String> {
         match self.volumes() {
             Ok(Some(volumes)) => Ok(Some(Box::new(Reading::of(volumes)))),

@@ -15,7 +15,7 @@ use deferd::log::embedded::{Directory, Frames, Until};
 use deferd::record::envelope::Envelope;
 use deferd::record::input::Kind;
 use deferd::record::journal::Record;
-use deferd::store::sled::SledStore;
+use deferd::store::DiskStore;
 
 /// How long a start or a stop may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -239,7 +239,7 @@ impl Audit {
         let directory = Directory::open(data).unwrap();
         let identity = directory.identity(partition);
         let folder = directory.partition(partition).join("checkpoint");
-        let mut store = SledStore::new(folder);
+        let mut store = DiskStore::new(folder);
         let Ok(Some(mut state)) = checkpoint::load(&mut store, identity) else { return };
         assert!(state.next_seq <= self.state.next_seq, "a checkpoint ahead of its journal");
         let mut frames = Frames::open(&directory, partition, state.next_seq).unwrap();

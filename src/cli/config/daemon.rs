@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::domain::policy::Expected;
 
 /// The keys of these tables, and what each may be.
 pub(super) const KEYS: [(&str, Expected); 25] = [
-    ("run.data_dir", Expected::Path),
+    ("run.data_dir", PATH),
     ("run.stop_seconds", seconds(1, 3600)),
-    ("http.listen", Expected::SocketAddress),
-    ("http.token_file", Expected::Path),
+    ("http.listen", SOCKET),
+    ("http.token_file", PATH),
     ("http.max_body_bytes", bytes(4096, 268_435_456)),
     ("http.max_connections", Expected::Number { unit: "", from: 1, to: 65_536 }),
     ("http.timeout_seconds", seconds(1, 600)),
@@ -23,17 +24,36 @@ pub(super) const KEYS: [(&str, Expected); 25] = [
     ("embedded.queue_bytes", bytes(1_048_576, 4_294_967_296)),
     ("embedded.checkpoint_seconds", seconds(1, 86_400)),
     ("embedded.catch_up_seconds", seconds(0, 3600)),
-    ("sinks.file", Expected::Path),
+    ("sinks.file", PATH),
     ("sinks.stdout", Expected::Flag),
-    ("sinks.webhook_deliveries", Expected::Url),
-    ("sinks.webhook_notifications", Expected::Url),
+    ("sinks.webhook_deliveries", URL),
+    ("sinks.webhook_notifications", URL),
     ("sinks.webhook_timeout_seconds", seconds(1, 600)),
-    ("sinks.webhook_token_file", Expected::Path),
+    ("sinks.webhook_token_file", PATH),
     ("sinks.webhook_concurrency", Expected::Number { unit: "", from: 1, to: 256 }),
     ("logging.format", Expected::Word(&["text", "json"])),
     ("logging.level", Expected::Word(&["error", "warn", "info", "debug", "trace"])),
     ("logging.numbers", Expected::Flag),
 ];
+
+const PATH: Expected = Expected::Text("a path, or empty for none");
+const SOCKET: Expected = Expected::Text("an address and port, such as 127.0.0.1:7373");
+const URL: Expected = Expected::Text("an http or https URL, or empty for none");
+
+/// Whether a text is what these tables want of it.
+pub(super) fn admits(expected: Expected, value: &Value) -> bool {
+    let text = value.as_str().unwrap_or_default();
+    if expected == PATH {
+        !text.contains('\0')
+    } else if expected == SOCKET {
+        text.parse::<std::net::SocketAddr>().is_ok()
+    } else if expected == URL {
+        let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+        text.is_empty() || host.is_some_and(|host| !host.is_empty())
+    } else {
+        true
+    }
+}
 
 const fn seconds(from: u64, to: u64) -> Expected {
     Expected::Number { unit: "seconds", from, to }

@@ -264,7 +264,8 @@ impl Layers {
         let Some(&expected) = self.expected.get(&key) else {
             return self.unknown(key, &value, origin);
         };
-        let Some(admitted) = value.admitted(expected) else {
+        let admitted = value.admitted(expected);
+        let Some(admitted) = admitted.filter(|value| daemon::admits(expected, value)) else {
             let (given, expected) = (value.as_given().to_owned(), expected.to_string());
             return Err(ConfigError::Value { key, given, origin, expected });
         };

@@ -214,17 +214,7 @@ fn device_row(followed: &Followed, view: &View<'_>, device: &Device) -> Row {
         let row = row.text("state", "gone").time("last_bound", device.bound_at);
         return row.on(device.last.time, basis);
     };
-    let state = if !contact.may_take_cpm() {
-        "registered without cpm"
-    } else if contact.suspect {
-        "suspect"
-    } else if view.now < contact.settled_at {
-        "settling"
-    } else if contact.answered_ok {
-        "usable"
-    } else {
-        "unproven"
-    };
+    let state = view.contact_state(contact);
     row.text("state", state)
         .time("settled_at", Some(contact.settled_at).filter(|at| view.now < *at))
         .time("bound_until", Some(contact.expires_at))

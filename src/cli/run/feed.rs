@@ -1,6 +1,5 @@
 //! `--input`: lines of a file or a pipe, handed in like any other input.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -25,13 +24,12 @@ const FULL: Duration = Duration::from_millis(20);
 ///
 /// It cannot be read.
 pub(super) fn feed(
-    path: &Path,
+    mut lines: Lines,
     reader: &Reader,
     intake: &Arc<dyn Intake>,
     clock: &impl Clock,
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
-    let mut lines = Lines::open(path, reader.max_input_bytes)?;
     let topic: Arc<str> = format!("{FILE}{}", lines.name()).into();
     let mut feed = Feed { intake, under_way: Vec::new(), told: Told::default() };
     let mut batch = Vec::new();

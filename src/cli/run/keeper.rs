@@ -9,7 +9,7 @@ use crate::domain::time::Timestamp;
 use crate::engine::checkpoint::Chunk;
 use crate::engine::ports::{Clock, Store};
 use crate::log::embedded::Directory;
-use crate::store::sled::SledStore;
+use crate::store::DiskStore;
 
 /// Chunks under way to the disk: 64 KiB each.
 const UNDER_WAY: usize = 64;
@@ -87,7 +87,7 @@ impl Keeper {
         begun
     }
 
-    /// Whether more chunks may be handed over now.
+    /// Whether more chunks may be handed over now. Where nobody wants them any more there is always room.
     pub(super) fn has_room(&mut self) -> bool {
         while let (Some(send), Some(chunk)) = (&self.under_way, self.waiting.pop_front()) {
             match send.try_send(chunk) {
@@ -100,6 +100,9 @@ impl Keeper {
                 Err(TrySendError::Disconnected(_)) => self.under_way = None,
             }
         }
+        if self.under_way.is_none() {
+            self.waiting.clear();
+        }
         true
     }
 
@@ -109,13 +112,20 @@ impl Keeper {
         self.has_room();
     }
 
-    /// Waits until all that was handed over is written, and ends.
-    pub(super) fn finish(mut self) {
-        if let Some(send) = self.under_way.take() {
-            // Where the disk refuses it the rest is not wanted.
-            let _ = self.waiting.drain(..).try_for_each(|chunk| send.send(chunk));
+    /// Hands chunks over, and waits until there is room for them.
+    pub(super) fn take_all(&mut self, chunks: Vec<Chunk>) {
+        self.waiting.extend(chunks);
+        if let Some(send) = &self.under_way
+            && self.waiting.drain(..).try_for_each(|chunk| send.send(chunk)).is_err()
+        {
+            // The disk refused it; the keeper has said so.
+            self.under_way = None;
         }
-        drop(self.jobs);
+    }
+
+    /// Waits until all that was handed over is written, and ends.
+    pub(super) fn finish(self) {
+        drop((self.under_way, self.jobs));
         let _ = self.thread.join();
     }
 }
@@ -157,6 +167,6 @@ fn keep(
 }
 
 /// Where the checkpoints of a partition are kept.
-pub(super) fn store(directory: &Directory, partition: u32) -> SledStore {
-    SledStore::new(directory.partition(partition).join("checkpoint"))
+pub(super) fn store(directory: &Directory, partition: u32) -> DiskStore {
+    DiskStore::new(directory.partition(partition).join("checkpoint"))
 }

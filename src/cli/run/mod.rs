@@ -26,6 +26,7 @@ use self::sinks::{Sent, Sinks};
 use self::switches::Switches;
 use super::clock::{SteadyClock, WallClock};
 use super::config::{Config, ConfigError, Loaded};
+use super::lines::Lines;
 use super::measures::{self, Registry};
 use super::{Answer, BadConfig, args, settings};
 use crate::edge::http::{self, ROUTES, Site, Token};
@@ -58,6 +59,8 @@ pub(super) fn run(
     logging::begin(&config.logging, random()?);
 
     raise_open_files();
+    let most = settings.reader.max_input_bytes;
+    let input = args.input.as_deref().map(|path| Lines::open(path, most)).transpose()?;
 
     // Bound first: nothing is touched where another daemon has the port.
     let listen = config.http.listen;
@@ -165,12 +168,12 @@ pub(super) fn run(
         runtime.spawn(http::serve(listener, site, async { drop(closed.await) }, patience));
     tracing::info!("listening on http://{address}");
 
-    if let Some(path) = &args.input {
-        let (path, intake, clock) = (path.clone(), Arc::clone(&intake), clock);
+    if let Some(lines) = input {
+        let (intake, clock) = (Arc::clone(&intake), clock);
         let (reader, stop) = (settings.reader, Arc::clone(&stopping));
         let orders = orders.clone();
         std::thread::Builder::new().name("input".into()).spawn(move || {
-            if let Err(error) = feed::feed(&path, &reader, &intake, &clock, &stop) {
+            if let Err(error) = feed::feed(lines, &reader, &intake, &clock, &stop) {
                 orders.give(Order::Failed(format!("--input: {error:#}")));
             }
             reading.store(false, Ordering::SeqCst);

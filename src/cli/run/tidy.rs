@@ -195,11 +195,11 @@ impl Tidy {
     /// The last checkpoint, so that the next start has nothing to replay.
     pub(super) fn finish(mut self, mut worker: EmbeddedWorker) {
         let seq = worker.state().next_seq;
-        if seq > self.last.0 && self.keeper.begin(seq, false) {
+        // One that is under way is of an older state: it is given up for this one.
+        if (self.writing || seq > self.last.0) && self.keeper.begin(seq, false) {
             worker.begin_checkpoint(self.directory.identity(self.partition));
-            self.keeper.take(worker.checkpoint_slice(usize::MAX));
             while worker.state().is_cut() {
-                self.keeper.take(worker.checkpoint_slice(usize::MAX));
+                self.keeper.take_all(worker.checkpoint_slice(SLICE));
             }
         }
         self.keeper.finish();

@@ -37,12 +37,8 @@ pub enum Expected {
     Domains,
     /// An E.164 country code, or empty for none.
     CountryCode,
-    /// A file or directory, or empty for none.
-    Path,
-    /// An address and port to listen on.
-    SocketAddress,
-    /// Where to post, or empty for nowhere.
-    Url,
+    /// Text that whoever reads the key understands, and what it is to be.
+    Text(&'static str),
 }
 
 /// A key and what its value may be.
@@ -178,9 +174,7 @@ impl Expected {
                 "false" => Value::from(false),
                 other => Value::from(other),
             },
-            Self::Word(_) | Self::CountryCode | Self::Path | Self::SocketAddress | Self::Url => {
-                Value::from(unquoted(text))
-            }
+            Self::Word(_) | Self::CountryCode | Self::Text(_) => Value::from(unquoted(text)),
             Self::Ladder { .. } => items(text).map(number).collect(),
             Self::Texts | Self::Domains => items(text).map(unquoted).collect(),
         }
@@ -206,14 +200,7 @@ impl Expected {
                     && !code.starts_with('0')
                     && code.bytes().all(|b| b.is_ascii_digit())
             }),
-            Self::Path => value.as_str().is_some_and(|path| !path.contains('\0')),
-            Self::SocketAddress => {
-                value.as_str().is_some_and(|text| text.parse::<std::net::SocketAddr>().is_ok())
-            }
-            Self::Url => value.as_str().is_some_and(|url| {
-                let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-                url.is_empty() || host.is_some_and(|host| !host.is_empty())
-            }),
+            Self::Text(_) => value.is_string(),
         }
     }
 }
@@ -231,9 +218,7 @@ impl fmt::Display for Expected {
             Self::Texts => f.write_str("a list of strings"),
             Self::Domains => f.write_str("a list of domain names"),
             Self::CountryCode => f.write_str("1 to 3 digits without +, or empty"),
-            Self::Path => f.write_str("a path, or empty for none"),
-            Self::SocketAddress => f.write_str("an address and port, such as 127.0.0.1:7373"),
-            Self::Url => f.write_str("an http or https URL, or empty for none"),
+            Self::Text(what) => f.write_str(what),
         }
     }
 }
