@@ -1,0 +1,227 @@
+//! Where the brokers are, and the clients that talk to them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::producer::ProducerContext;
+
+use super::topics::Topic;
+
+/// What is wrong with a cluster, named for who can act.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KafkaFault {
+    /// A client cannot be made: a property is wrong.
+    #[error("{0}")]
+    Settings(String),
+    /// No broker answers, or none lets us in.
+    #[error("no broker of {brokers} answers: {why}")]
+    Unreachable {
+        /// Who was asked.
+        brokers: String,
+        /// What the last of them said.
+        why: String,
+    },
+    /// A broker answered, and refuses.
+    #[error("cannot {what}: {why}")]
+    Refused {
+        /// What was tried.
+        what: String,
+        /// What it said.
+        why: String,
+    },
+}
+
+impl KafkaFault {
+    pub(super) fn refused(what: impl Into<String>, error: &KafkaError) -> Self {
+        Self::Refused { what: what.into(), why: error.to_string() }
+    }
+}
+
+/// Where the brokers are, who we are there, and how a client is set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// `host:port`, several with commas between them.
+    pub brokers: String,
+    /// The consumer group, and the first part of the transactional ids.
+    pub group: String,
+    /// What tells this process from the others of its group, across restarts.
+    pub instance: String,
+    /// Stands before the name of every topic.
+    pub prefix: String,
+    /// After this long without a word a member is taken for dead; a transaction lives no longer.
+    pub session_timeout: Duration,
+    /// Properties of librdkafka: security, and whatever else the operator set. They beat ours, those that
+    /// exactly-once rests on aside.
+    pub properties: Vec<(String, String)>,
+}
+
+impl Cluster {
+    /// The name of a topic in this cluster.
+    #[must_use]
+    pub fn topic(&self, topic: Topic) -> String {
+        format!("{}{}", self.prefix, topic.name())
+    }
+
+    /// What every client is set up with.
+    fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &self.brokers)
+            .set("client.id", format!("{}-{}", self.group, self.instance))
+            .set("reconnect.backoff.max.ms", "1000")
+            .set("retry.backoff.ms", "10")
+            .set("socket.nagle.disable", "true")
+            .set_log_level(RDKafkaLogLevel::Warning);
+        for (key, value) in &self.properties {
+            config.set(key, value);
+        }
+        config
+    }
+
+    /// What every consumer is set up with; in no group by itself.
+    fn consuming(&self) -> ClientConfig {
+        let mut config = self.client();
+        config
+            .set("group.id", &self.group)
+            .set("isolation.level", "read_committed")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("fetch.queue.backoff.ms", "5")
+            .set("check.crcs", "true");
+        config
+    }
+
+    /// A reader of partitions that are assigned by hand; it never joins the group, and says where a
+    /// partition ends.
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaFault::Settings`].
+    pub fn reader(&self) -> Result<BaseConsumer<Said>, KafkaFault> {
+        let mut config = self.consuming();
+        config.set("enable.partition.eof", "true");
+        create(&config)
+    }
+
+    /// A member of the group, assigned what the group gives it; `shard` tells those of one process apart.
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaFault::Settings`].
+    pub(super) fn member<C: ConsumerContext + 'static>(
+        &self,
+        shard: u32,
+        context: C,
+    ) -> Result<BaseConsumer<C>, KafkaFault> {
+        let mut config = self.consuming();
+        config
+            .set("group.instance.id", format!("{}-{shard}", self.instance))
+            // Any other may give one member partition 3 of one topic, and another that of the next.
+            .set("partition.assignment.strategy", "range")
+            .set("session.timeout.ms", self.session_timeout.as_millis().to_string())
+            .set("heartbeat.interval.ms", (self.session_timeout.as_millis() / 5).to_string());
+        config.create_with_context(context).map_err(|error| KafkaFault::Settings(error.to_string()))
+    }
+
+    /// What every producer is set up with.
+    fn producing(&self) -> ClientConfig {
+        let mut config = self.client();
+        config
+            .set("acks", "all")
+            .set("enable.idempotence", "true")
+            // Java's default: whoever else writes a topic of ours most likely does the same.
+            .set("partitioner", "murmur2_random")
+            .set("linger.ms", "2");
+        config
+    }
+
+    /// A producer of inputs.
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaFault::Settings`].
+    pub(super) fn producer<P: FromClientConfigAndContext<C>, C: ProducerContext>(
+        &self,
+        context: C,
+    ) -> Result<P, KafkaFault> {
+        P::from_config_and_context(&self.producing(), context)
+            .map_err(|error| KafkaFault::Settings(error.to_string()))
+    }
+
+    /// A producer whose transactions nobody else of this name can have open beside it.
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaFault::Settings`].
+    pub(super) fn transactional<P: FromClientConfigAndContext<C>, C: ProducerContext>(
+        &self,
+        shard: u32,
+        context: C,
+    ) -> Result<P, KafkaFault> {
+        let mut config = self.producing();
+        config
+            .set("transactional.id", format!("{}-{}-{shard}", self.group, self.instance))
+            // Never longer than the session: a successor must not wait for it.
+            .set("transaction.timeout.ms", self.session_timeout.as_millis().to_string());
+        P::from_config_and_context(&config, context)
+            .map_err(|error| KafkaFault::Settings(error.to_string()))
+    }
+
+    /// What the brokers last complained of, by a client that lives only for a question.
+    pub(super) fn unreachable(&self, said: &Said, error: &KafkaError) -> KafkaFault {
+        let why = said.last().unwrap_or_else(|| error.to_string());
+        KafkaFault::Unreachable { brokers: self.brokers.clone(), why }
+    }
+}
+
+/// Makes a consumer that keeps what its brokers say.
+fn create(config: &ClientConfig) -> Result<BaseConsumer<Said>, KafkaFault> {
+    config
+        .create_with_context(Said::default())
+        .map_err(|error| KafkaFault::Settings(error.to_string()))
+}
+
+/// Keeps what went wrong last, in the client's own words, and passes it on to the log.
+#[derive(Clone, Debug, Default)]
+pub struct Said(Arc<Mutex<Option<String>>>);
+
+impl Said {
+    /// What was said last; `None`: nothing.
+    #[must_use]
+    pub fn last(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ClientContext for Said {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!("kafka: {error}: {reason}");
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+    }
+}
+
+impl ConsumerContext for Said {}
+
+/// What librdkafka says goes where ours goes.
+pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg
+        | RDKafkaLogLevel::Alert
+        | RDKafkaLogLevel::Critical
+        | RDKafkaLogLevel::Error => tracing::error!("kafka {facility}: {message}"),
+        RDKafkaLogLevel::Warning => tracing::warn!("kafka {facility}: {message}"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+            tracing::info!("kafka {facility}: {message}");
+        }
+        RDKafkaLogLevel::Debug => tracing::debug!("kafka {facility}: {message}"),
+    }
+}

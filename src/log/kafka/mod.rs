@@ -1,0 +1,12 @@
+//! The log on Apache Kafka: a consumer group, a transaction a step, exactly once.
+//!
+//! Nothing outside this room names rdkafka. A [`Cluster`] says where the brokers are and makes every
+//! client; all of them read committed records only.
+//!
+//! Source: Apache Kafka's protocol as librdkafka speaks it; KIP-98 and KIP-447 for transactions.
+
+mod client;
+mod topics;
+
+pub use self::client::{Cluster, KafkaFault, Said};
+pub use self::topics::Topic;
