@@ -7,7 +7,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::ProducerContext;
+use rdkafka::producer::{DeliveryResult, ProducerContext};
 
 use super::topics::Topic;
 
@@ -239,6 +239,13 @@ impl ClientContext for Said {
 }
 
 impl ConsumerContext for Said {}
+
+impl ProducerContext for Said {
+    type DeliveryOpaque = ();
+
+    /// A record of a transaction that was not delivered fails the commit: that is where it is told.
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
 
 /// What librdkafka says goes where ours goes.
 pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {

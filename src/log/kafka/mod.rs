@@ -7,10 +7,17 @@
 
 mod client;
 mod find;
+mod group;
+mod inputs;
+mod member;
 mod reader;
 mod topics;
+mod transaction;
 
 pub use self::client::{Cluster, KafkaFault, Said};
 pub use self::find::Found;
+pub use self::group::Change;
+pub use self::member::{Lost, Member, Options};
 pub use self::reader::{Ends, Message, Next, Reader};
 pub use self::topics::Topic;
+pub use self::transaction::Cost;
