@@ -6,7 +6,9 @@
 //! Source: Apache Kafka's protocol as librdkafka speaks it; KIP-98 and KIP-447 for transactions.
 
 mod client;
+mod settings;
 mod topics;
 
 pub use self::client::{Cluster, KafkaFault, Said};
+pub use self::settings::{is_secret, refused_property};
 pub use self::topics::Topic;
