@@ -11,6 +11,7 @@ mod group;
 mod inputs;
 mod member;
 mod reader;
+mod settings;
 mod topics;
 mod transaction;
 
@@ -19,5 +20,6 @@ pub use self::find::Found;
 pub use self::group::Change;
 pub use self::member::{Lost, Member, Options};
 pub use self::reader::{Ends, Message, Next, Reader};
+pub use self::settings::{is_secret, refused_property};
 pub use self::topics::Topic;
 pub use self::transaction::Cost;
