@@ -12,7 +12,6 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -155,8 +154,8 @@ impl Daemon {
             let log = Embedded::open(&directory, partition, Arc::clone(inbox), options).unwrap();
             ends.push(log.end());
             let waker = Arc::clone(inbox);
-            let (send, questions) = channel();
-            let ask = Asks::new(partition, send, Arc::new(move || waker.wake()));
+            let (hand, questions) = shard::to_shard(Arc::new(move || waker.wake()));
+            let ask = Asks::new(partition, hand);
             let own = Arc::new(Health::default());
             asks.push(ask);
             health.push(Arc::clone(&own));

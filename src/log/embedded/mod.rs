@@ -291,6 +291,10 @@ impl Log for Embedded {
         false
     }
 
+    fn keeps_what_waits(&self) -> bool {
+        false
+    }
+
     fn commit(&mut self) -> Result<(), LogError> {
         for batch in std::mem::take(&mut self.written) {
             self.writer.append(&batch)?;

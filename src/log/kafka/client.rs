@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 
@@ -89,6 +89,18 @@ impl Cluster {
     #[must_use]
     pub fn topic(&self, topic: Topic) -> String {
         format!("{}{}", self.prefix, topic.name())
+    }
+
+    /// What tells this cluster, and our topics in it, from all others.
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaFault::Unreachable`].
+    pub fn identity(&self) -> Result<String, KafkaFault> {
+        let client = self.reader()?;
+        let id = client.client().fetch_cluster_id(Duration::from_secs(10));
+        let id = id.ok_or_else(|| self.unreachable(client.context(), &KafkaError::Canceled))?;
+        Ok(format!("{id}/{}", self.topic(Topic::Journal)))
     }
 
     /// What every client is set up with; `usual` is what the operator's properties may change.

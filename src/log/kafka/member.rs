@@ -25,6 +25,8 @@ use super::topics::Topic;
 use super::transaction::{Cost, Transactions};
 use crate::domain::time::Timestamp;
 use crate::engine::ports::{Batch, Clock, Log, LogError, Position, Received};
+use crate::engine::state::State;
+use crate::record::journal::Record;
 
 /// The longest wait for a broker's answer in one call: the group must hear of us in between.
 const CALL: Duration = Duration::from_secs(2);
@@ -158,6 +160,26 @@ impl<C: Clock + Clone> Member<C> {
     /// What the group has changed since the last call, oldest first.
     pub fn take_changes(&mut self) -> Vec<Change> {
         self.changes.drain(..).collect()
+    }
+
+    /// Whether a state is what the journal of a partition once added up to.
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaFault`]: the journal cannot be read now.
+    pub fn holds(&mut self, partition: u32, state: &State) -> Result<bool, KafkaFault> {
+        let Some(last) = state.next_seq.checked_sub(1) else { return Ok(true) };
+        let Found::At(offset) = self.journal.find_seq(partition, last)? else { return Ok(false) };
+        self.journal.go_to(partition, offset)?;
+        let holds = match self.journal.next(CALL)? {
+            Next::Record(message) => {
+                let record = message.bytes().and_then(|line| Record::read(line).ok());
+                record.is_some_and(|record| (record.seq, record.at) == (last, state.at))
+            }
+            Next::End { .. } | Next::Nothing => false,
+        };
+        self.journal.leave(partition)?;
+        Ok(holds)
     }
 
     /// What its transactions have cost.
@@ -308,22 +330,15 @@ impl<C: Clock + Clone> Member<C> {
 
     /// Goes to the journal record of this number; whether there is anything to read.
     fn read_from(&mut self, number: u32, seq: u64) -> Result<bool, LogError> {
-        match self.journal.find_seq(number, seq)? {
+        let found = self.journal.find_seq(number, seq)?;
+        self.journal.leave(number)?;
+        match found {
             Found::At(offset) => self.journal.go_to(number, offset)?,
-            Found::NotYet => {
-                self.journal.leave(number)?;
-                return Ok(false);
-            }
-            Found::Removed { oldest, offset } if seq == 0 => {
-                return Err(LogError::Corrupt(format!(
-                    "the journal of partition {number} begins with record {oldest} at offset {offset}, \
-                     and there is neither a checkpoint nor a snapshot of what came before"
-                )));
-            }
+            Found::NotYet => return Ok(false),
             Found::Removed { oldest, .. } => {
                 return Err(LogError::Corrupt(format!(
-                    "the journal of partition {number} begins with record {oldest}, and what is known \
-                     of it ends before record {seq}"
+                    "the journal of partition {number} begins with record {oldest}, and what is known of \
+                     it ends before record {seq}: neither a checkpoint nor a snapshot reaches that far"
                 )));
             }
         }
@@ -501,6 +516,10 @@ impl<C: Clock + Clone> Log for Member<C> {
             return false;
         };
         count < MOST && self.clock.now() < since + self.options.commit_interval
+    }
+
+    fn keeps_what_waits(&self) -> bool {
+        true
     }
 
     fn commit(&mut self) -> Result<(), LogError> {
