@@ -16,7 +16,7 @@ use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::client::{Cluster, KafkaFault};
+use super::client::{Cluster, KafkaFault, Said};
 use super::find::Found;
 use super::group::{Change, Group};
 use super::inputs::{Inputs, PerTopic};
@@ -103,6 +103,8 @@ pub struct Member<C> {
     clock: C,
     inputs: Inputs,
     consumer: BaseConsumer<Group>,
+    /// Asks how far the inputs reach: on a connection that fetches it would wait behind a fetch.
+    asker: BaseConsumer<Said>,
     transactions: Transactions<C>,
     journal: Reader,
     journal_topic: String,
@@ -148,6 +150,7 @@ impl<C: Clock + Clone> Member<C> {
             clock,
             inputs,
             consumer,
+            asker: cluster.reader()?,
             owned: BTreeMap::new(),
             changes: VecDeque::new(),
             reading: None,
@@ -353,7 +356,7 @@ impl<C: Clock + Clone> Member<C> {
         for ((name, group), next) in self.inputs.names().into_iter().zip(group).zip(&mut next) {
             let partition = i32::try_from(number).unwrap_or(i32::MAX);
             let (low, high) =
-                self.consumer.fetch_watermarks(name, partition, CALL).map_err(unavailable)?;
+                self.asker.fetch_watermarks(name, partition, CALL).map_err(unavailable)?;
             let (low, high) = (low.cast_unsigned(), high.cast_unsigned());
             let taken = after
                 .iter()
@@ -406,7 +409,7 @@ impl<C: Clock + Clone> Member<C> {
     fn look_up_ends(&mut self, at: Timestamp) {
         let flowing = self.owned.iter().filter(|(_, owned)| owned.flows);
         let asked = self.inputs.list(flowing.map(|(number, _)| (*number, [Offset::End; 3])));
-        let found = asked.and_then(|list| self.consumer.offsets_for_times(list, CALL));
+        let found = asked.and_then(|list| self.asker.offsets_for_times(list, CALL));
         let found = match found {
             Ok(found) => found,
             Err(error) => return tracing::debug!("kafka: the ends of the inputs: {error}"),
