@@ -229,12 +229,17 @@ impl ClientContext for Said {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code();
         // That a partition ends where it ends comes this way too.
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+        if code == Some(RDKafkaErrorCode::PartitionEOF) {
             return;
         }
         tracing::debug!("kafka: {error}: {reason}");
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // That all are down says less than why the last of them is.
+        if said.is_none() || code != Some(RDKafkaErrorCode::AllBrokersDown) {
+            *said = Some(reason.to_owned());
+        }
     }
 }
 
