@@ -277,6 +277,65 @@ fn a_longest_backoff_below_the_first_is_a_warning() {
     );
 }
 
+/// What librdkafka gets as it is: its names have dots, quoted or not, and are nobody's keys of ours.
+#[test]
+fn a_property_is_passed_through() {
+    let text = "[kafka.librdkafka]\nsocket.timeout.ms = 30000\n\"compression.type\" = \"zstd\"\n";
+    let path = written("passed.toml", text);
+    let variables = [("DEFERD_KAFKA__LIBRDKAFKA__FETCH__MIN__BYTES".to_owned(), "2".to_owned())];
+    let sets = ["kafka.librdkafka.socket.timeout.ms=40000".to_owned()];
+    let loaded = Config::load(Some(&path), variables.into_iter(), &sets).unwrap();
+
+    let passed = &loaded.config.kafka.librdkafka;
+    let passed: Vec<_> = passed.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(passed, ["compression.type=zstd", "fetch.min.bytes=2", "socket.timeout.ms=40000"]);
+    let origin = &loaded.origins["kafka.librdkafka.socket.timeout.ms"];
+    assert_eq!(origin, &("40000".to_owned(), Origin::Set));
+    let properties = loaded.config.kafka.cluster().unwrap().properties;
+    assert!(properties.contains(&("socket.timeout.ms".to_owned(), "40000".to_owned())));
+    let shown: String =
+        loaded.origins.iter().map(|(key, (value, _))| format!("{key} = {value}\n")).collect();
+    assert_eq!(file("passed-shown.toml", &shown).unwrap().config, loaded.config);
+}
+
+#[test]
+fn a_property_that_cannot_be_passed_through_is_refused_where_it_stands() {
+    let cases = [
+        (
+            "[kafka.librdkafka]\nsocket.timeout = 1",
+            "passed-bad.toml:2: kafka.librdkafka.socket.timeout is `1`: librdkafka says: No such \
+             configuration property: \"socket.timeout\"",
+        ),
+        (
+            "[kafka.librdkafka]\nisolation.level = \"read_uncommitted\"",
+            "passed-bad.toml:2: kafka.librdkafka.isolation.level is `\"read_uncommitted\"`: it is not \
+             to be set: what an aborted transaction wrote must not be read",
+        ),
+        (
+            "[kafka.librdkafka]\n\"sasl.password\" = \"hunter2\"",
+            "passed-bad.toml:2: kafka.librdkafka.sasl.password is `…`: it has a key of its own, \
+             kafka.sasl_password_file",
+        ),
+        (
+            "[kafka.librdkafka]\nlinger.ms = 1.5",
+            "passed-bad.toml:2: kafka.librdkafka.linger.ms is `1.5`, expected text, a whole number, \
+             true or false",
+        ),
+        (
+            "kafka.librdkafka = 3",
+            "passed-bad.toml:1: kafka.librdkafka is `3`, expected a table, [kafka.librdkafka]",
+        ),
+    ];
+    for (text, told) in cases {
+        assert_eq!(refused(file("passed-bad.toml", text)), told);
+    }
+    let told = refused(set("kafka.librdkafka.socket.timeout.ms=soon"));
+    assert!(
+        told.starts_with("--set: kafka.librdkafka.socket.timeout.ms is `soon`: librdkafka says: "),
+        "{told}"
+    );
+}
+
 #[test]
 fn what_is_not_toml_is_refused_with_its_line() {
     let told = refused(file("not.toml", "[policy]\nsettle_seconds = 2\nsettle seconds\n"));
@@ -358,6 +417,9 @@ fn another(expected: Expected, default: &str) -> (String, String) {
                 Some("path,") => "/tmp/x",
                 Some("address") => "[::1]:80",
                 Some("http") => "https://gw/x",
+                Some("several") => "k1:9092,k2:9092",
+                Some("digits,") => "other-1",
+                Some("name,") => "ann",
                 _ => panic!("{what}"),
             };
             (text.to_owned(), format!("\"{text}\""))

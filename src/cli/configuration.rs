@@ -4,8 +4,8 @@ use std::io::Write;
 
 use serde_json::{Map, Value, json};
 
-use super::config::{ConfigError, Loaded, Origin, keys};
-use super::{Answer, args, settings};
+use super::config::{ConfigError, Loaded, LogKind, Origin, is_passed, keys};
+use super::{Answer, args, cluster, settings};
 
 /// Runs it. A bad configuration is an answer of `check`, and stops the others.
 ///
@@ -32,7 +32,11 @@ fn check(config: Result<Loaded, ConfigError>, out: &mut dyn Write) -> anyhow::Re
             return Ok(Answer::No);
         }
     };
-    if let Err(error) = settings(&loaded) {
+    let judged = settings(&loaded).and_then(|_| match loaded.config.log {
+        LogKind::Embedded => Ok(()),
+        LogKind::Kafka => cluster(&loaded.config).map(drop),
+    });
+    if let Err(error) = judged {
         writeln!(out, "{error:#}")?;
         return Ok(Answer::No);
     }
@@ -43,7 +47,10 @@ fn check(config: Result<Loaded, ConfigError>, out: &mut dyn Write) -> anyhow::Re
 
 fn show(args: &args::ConfigShow, config: &Loaded, out: &mut dyn Write) -> anyhow::Result<Answer> {
     let of_all = || {
-        keys().filter_map(|(key, _)| {
+        let known = keys().map(|(key, _)| key);
+        // What librdkafka gets has no list of ours.
+        let passed = config.origins.keys().filter(|key| is_passed(key)).cloned();
+        known.chain(passed).filter_map(|key| {
             let (value, origin) = config.origins.get(&key)?;
             Some((key, value, origin))
         })
@@ -83,16 +90,17 @@ fn show(args: &args::ConfigShow, config: &Loaded, out: &mut dyn Write) -> anyhow
 /// The values of a config by their full keys.
 fn flat(config: &Value) -> Map<String, Value> {
     let mut flat = Map::new();
-    for (key, value) in config.as_object().into_iter().flatten() {
-        match value.as_object() {
-            Some(group) => {
-                let named = group.iter().map(|(name, v)| (format!("{key}.{name}"), v.clone()));
-                flat.extend(named);
-            }
-            None => {
-                flat.insert(key.clone(), value.clone());
-            }
+    flatten("", config, &mut flat);
+    flat
+}
+
+fn flatten(prefix: &str, table: &Value, into: &mut Map<String, Value>) {
+    for (name, value) in table.as_object().into_iter().flatten() {
+        let key = format!("{prefix}{name}");
+        if value.is_object() {
+            flatten(&format!("{key}."), value, into);
+        } else {
+            into.insert(key, value.clone());
         }
     }
-    flat
 }

@@ -30,6 +30,7 @@ use self::args::{Args, Command};
 use self::config::{Config, Loaded};
 use crate::domain::address::Home;
 use crate::engine::worker::Settings;
+use crate::log::kafka::Cluster;
 use crate::record::input::Reader;
 
 /// What a command has to say with its exit code.
@@ -101,6 +102,13 @@ fn settings(config: &Loaded) -> anyhow::Result<Settings> {
     let mut policy = config.policy.clone();
     policy.on_store_failure = config.pager.on_store_failure;
     Ok(Settings { reader, policy })
+}
+
+/// The Kafka cluster of this config; nobody is asked anything yet.
+fn cluster(config: &Config) -> anyhow::Result<Cluster> {
+    let cluster = config.kafka.cluster()?;
+    cluster.check_settings().context("[kafka]")?;
+    Ok(cluster)
 }
 
 /// Says something to the person, beside the answer.

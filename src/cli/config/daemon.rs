@@ -36,7 +36,7 @@ pub(super) const KEYS: [(&str, Expected); 25] = [
     ("logging.numbers", Expected::Flag),
 ];
 
-const PATH: Expected = Expected::Text("a path, or empty for none");
+pub(super) const PATH: Expected = Expected::Text("a path, or empty for none");
 const SOCKET: Expected = Expected::Text("an address and port, such as 127.0.0.1:7373");
 const URL: Expected = Expected::Text("an http or https URL, or empty for none");
 
@@ -141,6 +141,16 @@ pub struct Logging {
     pub level: LogLevel,
     /// Whether subscribers' numbers are written out; else they are hashed.
     pub numbers: bool,
+}
+
+/// What keeps the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogKind {
+    /// The data directory: one process.
+    Embedded,
+    /// A Kafka cluster: as many processes as there are partitions.
+    Kafka,
 }
 
 /// The forms of a log line.

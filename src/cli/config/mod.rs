@@ -12,9 +12,11 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 mod daemon;
+mod kafka;
 mod origin;
 
-pub use daemon::{Embedded, Http, LogFormat, LogLevel, Logging, Run, Sinks};
+pub use daemon::{Embedded, Http, LogFormat, LogKind, LogLevel, Logging, Run, Sinks};
+pub use kafka::{Kafka, Property, SaslMechanism, Security, is_passed};
 pub use origin::Origin;
 
 use self::origin::{Given, GivenValue, from_environment, from_set, from_toml};
@@ -31,6 +33,8 @@ pub struct Config {
     pub home_domains: Vec<String>,
     /// How large one input may be, in bytes; a larger one becomes a dead letter.
     pub max_input_bytes: u32,
+    /// What keeps the journal, and where inputs come from.
+    pub log: LogKind,
     /// What the operator decides about deliveries.
     pub policy: Policy,
     /// The procedure for a MESSAGE that comes in.
@@ -51,6 +55,8 @@ pub struct Config {
     pub sinks: Sinks,
     /// What the daemon says.
     pub logging: Logging,
+    /// The log on a Kafka cluster.
+    pub kafka: Kafka,
 }
 
 /// `[pager]`: the terminating procedure of pager mode, OMA CPM 8.3.1.1.
@@ -173,6 +179,18 @@ pub enum ConfigError {
         /// What its value may be.
         expected: String,
     },
+    /// A property of librdkafka that cannot be passed through, or not with this value.
+    #[error("{origin}: {key} is `{given}`: {why}")]
+    Property {
+        /// The key.
+        key: String,
+        /// Its value as it was given.
+        given: String,
+        /// Where.
+        origin: Origin,
+        /// Who else sets it, or what librdkafka says.
+        why: String,
+    },
 }
 
 impl Config {
@@ -210,10 +228,11 @@ impl Config {
 }
 
 /// The keys that are not policy, and what each may be.
-const OTHERS: [(&str, Expected); 12] = [
+const OTHERS: [(&str, Expected); 13] = [
     ("home_country_code", Expected::CountryCode),
     ("home_domains", Expected::Domains),
     ("max_input_bytes", Expected::Number { unit: "bytes", from: 1024, to: 524_288 }),
+    ("log", Expected::Word(&["embedded", "kafka"])),
     ("pager.limit_bytes", Expected::Number { unit: "bytes", from: 1, to: 65_536 }),
     ("pager.user_agents", Expected::Texts),
     ("pager.require_user_agent", Expected::Flag),
@@ -225,12 +244,13 @@ const OTHERS: [(&str, Expected); 12] = [
     ("evfw.flag_attribute", Expected::Word(&["flags", "flag"])),
 ];
 
-/// Every key with its full name, in the order of `ops/deferd.toml`.
+/// Every key with its full name, in the order of `ops/deferd.toml`; below `kafka.librdkafka` there may be
+/// any.
 pub fn keys() -> impl Iterator<Item = (String, Expected)> {
-    let (top, groups) = OTHERS.split_at(3);
+    let (top, groups) = OTHERS.split_at(4);
     let owned = |&(name, expected): &(&str, Expected)| (name.to_owned(), expected);
     let policy = KEYS.iter().map(|key| (format!("policy.{}", key.name), key.expected));
-    let groups = groups.iter().chain(&daemon::KEYS).map(owned);
+    let groups = groups.iter().chain(&daemon::KEYS).chain(&kafka::KEYS).map(owned);
     top.iter().map(owned).chain(policy).chain(groups)
 }
 
@@ -247,7 +267,8 @@ impl Default for Layers {
         let mut values = BTreeMap::new();
         for (key, value) in default.as_object().into_iter().flatten() {
             if let Value::Object(group) = value {
-                for (name, value) in group {
+                // `kafka.librdkafka` is a table of other people's keys, none of them given yet.
+                for (name, value) in group.iter().filter(|(_, value)| !value.is_object()) {
                     values.insert(format!("{key}.{name}"), (value.clone(), Origin::Default));
                 }
             } else {
@@ -260,12 +281,18 @@ impl Default for Layers {
 
 impl Layers {
     fn put(&mut self, given: Given) -> Result<(), ConfigError> {
+        if is_passed(&given.key) {
+            self.values.extend(kafka::passed(given)?);
+            return Ok(());
+        }
         let Given { key, value, origin } = given;
         let Some(&expected) = self.expected.get(&key) else {
             return self.unknown(key, &value, origin);
         };
         let admitted = value.admitted(expected);
-        let Some(admitted) = admitted.filter(|value| daemon::admits(expected, value)) else {
+        let Some(admitted) = admitted
+            .filter(|value| daemon::admits(expected, value) && kafka::admits(expected, value))
+        else {
             let (given, expected) = (value.as_given().to_owned(), expected.to_string());
             return Err(ConfigError::Value { key, given, origin, expected });
         };
@@ -321,18 +348,18 @@ impl Layers {
 
 impl Config {
     fn of(values: &BTreeMap<String, (Value, Origin)>) -> Self {
-        let mut nested = Map::new();
+        let mut nested = Value::Object(Map::new());
         for (key, (value, _)) in values {
-            if let Some((group, name)) = key.split_once('.') {
-                let group = nested.entry(group).or_insert_with(|| Value::Object(Map::new()));
-                if let Some(group) = group.as_object_mut() {
-                    group.insert(name.to_owned(), value.clone());
-                }
-            } else {
-                nested.insert(key.clone(), value.clone());
-            }
+            // A property of librdkafka has dots in its name, which are no tables.
+            let (tables, name) = match (kafka::property_of(key), key.split_once('.')) {
+                (Some(property), _) => (&["kafka", "librdkafka"][..], property),
+                (None, Some((group, name))) => (&[group][..], name),
+                (None, None) => (&[][..], key.as_str()),
+            };
+            let table = tables.iter().fold(&mut nested, |table, name| &mut table[*name]);
+            table[name] = value.clone();
         }
-        serde_json::from_value(Value::Object(nested)).expect("each value was admitted by its key")
+        serde_json::from_value(nested).expect("each value was admitted by its key")
     }
 }
 
@@ -346,6 +373,7 @@ impl Default for Config {
             home_country_code: None,
             home_domains: Vec::new(),
             max_input_bytes: 262_144,
+            log: LogKind::Embedded,
             policy: Policy::default(),
             pager: Pager::default(),
             xml: Xml::default(),
@@ -356,6 +384,7 @@ impl Default for Config {
             embedded: Embedded::default(),
             sinks: Sinks::default(),
             logging: Logging::default(),
+            kafka: Kafka::default(),
         }
     }
 }

@@ -225,7 +225,7 @@ impl fmt::Display for Expected {
 
 /// The one of `keys` that is spelt most like `key`, the first of equals.
 ///
-/// Method: a key that goes on from what was typed, else Levenshtein's distance over the whole key, or
+/// Method: a key that goes on from what was typed, or from which that goes on, else Levenshtein's distance over the whole key, or
 /// over what stands after the last dot, so that a key in the wrong table is found too.
 pub fn nearest<'k>(key: &str, keys: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     fn last(key: &str) -> &str {
@@ -233,7 +233,8 @@ pub fn nearest<'k>(key: &str, keys: impl IntoIterator<Item = &'k str>) -> Option
     }
     keys.into_iter().min_by_key(|known| {
         let goes_on = last(known).starts_with(last(key)) && !last(key).is_empty();
-        (!goes_on, distance(key, known).min(1 + distance(last(key), last(known))))
+        let is_begun = key.strip_prefix(known).is_some_and(|rest| rest.starts_with('.'));
+        (!goes_on && !is_begun, distance(key, known).min(1 + distance(last(key), last(known))))
     })
 }
 

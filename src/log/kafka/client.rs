@@ -1,5 +1,6 @@
 //! Where the brokers are, and the clients that talk to them.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use rdkafka::producer::ProducerContext;
 
 use super::topics::Topic;
 
+/// How a consumer fetches, where the operator does not say otherwise.
+const CONSUMING: [(&str, &str); 2] = [("fetch.queue.backoff.ms", "5"), ("check.crcs", "true")];
 /// How a reader fetches, where the operator does not say otherwise: much at once, and back at once from
 /// the end of a partition, where a search or a restore wants to go elsewhere.
 const READING: [(&str, &str); 4] = [
@@ -51,7 +54,7 @@ impl KafkaFault {
 }
 
 /// Where the brokers are, who we are there, and how a client is set up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Cluster {
     /// `host:port`, several with commas between them.
     pub brokers: String,
@@ -68,6 +71,21 @@ pub struct Cluster {
     pub properties: Vec<(String, String)>,
 }
 
+/// Without what the properties hold: one of them may be a password.
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.properties.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Cluster")
+            .field("brokers", &self.brokers)
+            .field("group", &self.group)
+            .field("instance", &self.instance)
+            .field("prefix", &self.prefix)
+            .field("session_timeout", &self.session_timeout)
+            .field("properties", &names)
+            .finish()
+    }
+}
+
 impl Cluster {
     /// The name of a topic in this cluster.
     #[must_use]
@@ -75,33 +93,38 @@ impl Cluster {
         format!("{}{}", self.prefix, topic.name())
     }
 
-    /// What every client is set up with.
-    fn client(&self) -> ClientConfig {
+    /// What every client is set up with; `usual` is what the operator's properties may change.
+    fn client(&self, usual: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
         config
-            .set("bootstrap.servers", &self.brokers)
-            .set("client.id", format!("{}-{}", self.group, self.instance))
             .set("reconnect.backoff.max.ms", "1000")
             .set("retry.backoff.ms", "10")
-            .set("socket.nagle.disable", "true")
-            .set_log_level(RDKafkaLogLevel::Warning);
+            .set("socket.nagle.disable", "true");
+        for (key, value) in usual {
+            config.set(*key, *value);
+        }
         for (key, value) in &self.properties {
             config.set(key, value);
         }
+        // Whoever asks librdkafka to talk wants to hear it.
+        let is_debugged = config.get("debug").is_some_and(|facilities| !facilities.is_empty());
+        let level = if is_debugged { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Warning };
+        config
+            .set("bootstrap.servers", &self.brokers)
+            .set("client.id", format!("{}-{}", self.group, self.instance))
+            .set_log_level(level);
         config
     }
 
     /// What every consumer is set up with; in no group by itself.
-    fn consuming(&self) -> ClientConfig {
-        let mut config = self.client();
+    fn consuming(&self, usual: &[(&str, &str)]) -> ClientConfig {
+        let mut config = self.client(usual);
         config
             .set("group.id", &self.group)
             .set("isolation.level", "read_committed")
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
-            .set("auto.offset.reset", "error")
-            .set("fetch.queue.backoff.ms", "5")
-            .set("check.crcs", "true");
+            .set("auto.offset.reset", "error");
         config
     }
 
@@ -112,13 +135,8 @@ impl Cluster {
     ///
     /// [`KafkaFault::Settings`].
     pub(super) fn reader(&self) -> Result<BaseConsumer<Said>, KafkaFault> {
-        let mut config = self.consuming();
+        let mut config = self.consuming(&[&CONSUMING[..], &READING[..]].concat());
         config.set("enable.partition.eof", "true");
-        for (key, value) in READING {
-            if config.get(key).is_none() {
-                config.set(key, value);
-            }
-        }
         create(&config)
     }
 
@@ -128,7 +146,7 @@ impl Cluster {
     ///
     /// [`KafkaFault::Settings`].
     pub(super) fn onlooker(&self) -> Result<BaseConsumer<Said>, KafkaFault> {
-        let mut config = self.consuming();
+        let mut config = self.consuming(&CONSUMING);
         config.set("isolation.level", "read_uncommitted");
         create(&config)
     }
@@ -143,25 +161,26 @@ impl Cluster {
         shard: u32,
         context: C,
     ) -> Result<BaseConsumer<C>, KafkaFault> {
-        let mut config = self.consuming();
+        let mut config = self.consuming(&CONSUMING);
         config
             .set("group.instance.id", format!("{}-{shard}", self.instance))
             // Any other may give one member partition 3 of one topic, and another that of the next.
             .set("partition.assignment.strategy", "range")
             .set("session.timeout.ms", self.session_timeout.as_millis().to_string())
             .set("heartbeat.interval.ms", (self.session_timeout.as_millis() / 5).to_string());
-        config.create_with_context(context).map_err(|error| KafkaFault::Settings(error.to_string()))
+        config.create_with_context(context).map_err(|error| KafkaFault::settings(&error))
     }
 
     /// What every producer is set up with.
     fn producing(&self) -> ClientConfig {
-        let mut config = self.client();
+        let mut config = self.client(&[("linger.ms", "2")]);
         config
             .set("acks", "all")
             .set("enable.idempotence", "true")
+            // A producer of librdkafka would have a missing topic made, as the broker likes it.
+            .set("allow.auto.create.topics", "false")
             // Java's default: whoever else writes a topic of ours most likely does the same.
-            .set("partitioner", "murmur2_random")
-            .set("linger.ms", "2");
+            .set("partitioner", "murmur2_random");
         config
     }
 
@@ -175,7 +194,7 @@ impl Cluster {
         context: C,
     ) -> Result<P, KafkaFault> {
         P::from_config_and_context(&self.producing(), context)
-            .map_err(|error| KafkaFault::Settings(error.to_string()))
+            .map_err(|error| KafkaFault::settings(&error))
     }
 
     /// A producer whose transactions nobody else of this name can have open beside it.
@@ -193,8 +212,7 @@ impl Cluster {
             .set("transactional.id", format!("{}-{}-{shard}", self.group, self.instance))
             // Never longer than the session: a successor must not wait for it.
             .set("transaction.timeout.ms", self.session_timeout.as_millis().to_string());
-        P::from_config_and_context(&config, context)
-            .map_err(|error| KafkaFault::Settings(error.to_string()))
+        P::from_config_and_context(&config, context).map_err(|error| KafkaFault::settings(&error))
     }
 
     /// What the brokers last complained of, by a client that lives only for a question.
@@ -206,9 +224,7 @@ impl Cluster {
 
 /// Makes a consumer that keeps what its brokers say.
 fn create(config: &ClientConfig) -> Result<BaseConsumer<Said>, KafkaFault> {
-    config
-        .create_with_context(Said::default())
-        .map_err(|error| KafkaFault::Settings(error.to_string()))
+    config.create_with_context(Said::default()).map_err(|error| KafkaFault::settings(&error))
 }
 
 /// Keeps what went wrong last, in the client's own words, and passes it on to the log.
@@ -248,6 +264,10 @@ impl ConsumerContext for Said {}
 /// What librdkafka says goes where ours goes.
 pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
+        // Every client gets all properties, so a producer is told of those that only consumers have.
+        _ if facility == "CONFWARN" && message.contains("will be ignored by") => {
+            tracing::debug!("kafka {facility}: {message}");
+        }
         RDKafkaLogLevel::Emerg
         | RDKafkaLogLevel::Alert
         | RDKafkaLogLevel::Critical

@@ -8,9 +8,11 @@
 mod client;
 mod find;
 mod reader;
+mod settings;
 mod topics;
 
 pub use self::client::{Cluster, KafkaFault, Said};
 pub use self::find::Found;
 pub use self::reader::{Ends, Message, Next, Reader};
+pub use self::settings::{is_secret, refused_property};
 pub use self::topics::Topic;
