@@ -12,6 +12,8 @@ use rdkafka::producer::{DeliveryResult, ProducerContext};
 
 use super::topics::Topic;
 
+/// How a consumer fetches, where the operator does not say otherwise.
+const CONSUMING: [(&str, &str); 2] = [("fetch.queue.backoff.ms", "5"), ("check.crcs", "true")];
 /// How a reader fetches, where the operator does not say otherwise: much at once, and back at once from
 /// the end of a partition, where a search or a restore wants to go elsewhere.
 const READING: [(&str, &str); 4] = [
@@ -127,8 +129,8 @@ impl Cluster {
     }
 
     /// What every consumer is set up with; in no group by itself.
-    fn consuming(&self) -> ClientConfig {
-        let mut config = self.client(&[("fetch.queue.backoff.ms", "5"), ("check.crcs", "true")]);
+    fn consuming(&self, usual: &[(&str, &str)]) -> ClientConfig {
+        let mut config = self.client(usual);
         config
             .set("group.id", &self.group)
             .set("isolation.level", "read_committed")
@@ -145,13 +147,8 @@ impl Cluster {
     ///
     /// [`KafkaFault::Settings`].
     pub(super) fn reader(&self) -> Result<BaseConsumer<Said>, KafkaFault> {
-        let mut config = self.consuming();
+        let mut config = self.consuming(&[&CONSUMING[..], &READING[..]].concat());
         config.set("enable.partition.eof", "true");
-        for (key, value) in READING {
-            if config.get(key).is_none() {
-                config.set(key, value);
-            }
-        }
         create(&config)
     }
 
@@ -161,7 +158,7 @@ impl Cluster {
     ///
     /// [`KafkaFault::Settings`].
     pub(super) fn onlooker(&self) -> Result<BaseConsumer<Said>, KafkaFault> {
-        let mut config = self.consuming();
+        let mut config = self.consuming(&CONSUMING);
         config.set("isolation.level", "read_uncommitted");
         create(&config)
     }
@@ -176,7 +173,7 @@ impl Cluster {
         shard: u32,
         context: C,
     ) -> Result<BaseConsumer<C>, KafkaFault> {
-        let mut config = self.consuming();
+        let mut config = self.consuming(&CONSUMING);
         config
             .set("group.instance.id", format!("{}-{shard}", self.instance))
             // Any other may give one member partition 3 of one topic, and another that of the next.
@@ -192,6 +189,8 @@ impl Cluster {
         config
             .set("acks", "all")
             .set("enable.idempotence", "true")
+            // A producer of librdkafka would have a missing topic made, as the broker likes it.
+            .set("allow.auto.create.topics", "false")
             // Java's default: whoever else writes a topic of ours most likely does the same.
             .set("partitioner", "murmur2_random");
         config
@@ -258,12 +257,17 @@ impl ClientContext for Said {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code();
         // That a partition ends where it ends comes this way too.
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+        if code == Some(RDKafkaErrorCode::PartitionEOF) {
             return;
         }
         tracing::debug!("kafka: {error}: {reason}");
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // That all are down says less than why the last of them is.
+        if said.is_none() || code != Some(RDKafkaErrorCode::AllBrokersDown) {
+            *said = Some(reason.to_owned());
+        }
     }
 }
 
