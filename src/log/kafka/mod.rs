@@ -12,6 +12,7 @@ mod inputs;
 mod member;
 mod reader;
 mod settings;
+mod snapshots;
 mod topics;
 mod transaction;
 
@@ -21,5 +22,6 @@ pub use self::group::Change;
 pub use self::member::{Lost, Member, Options};
 pub use self::reader::{Ends, Message, Next, Reader};
 pub use self::settings::{is_secret, refused_property};
+pub use self::snapshots::Round;
 pub use self::topics::Topic;
 pub use self::transaction::Cost;
