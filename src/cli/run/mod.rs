@@ -29,11 +29,11 @@ use super::config::{Config, ConfigError, Loaded};
 use super::lines::Lines;
 use super::measures::{self, Registry};
 use super::{Answer, BadConfig, args, settings};
-use crate::edge::http::{self, ROUTES, Site, Token};
+use crate::edge::http::{self, Feeds, ROUTES, Site, Token};
 use crate::edge::sink;
 use crate::engine::intake::Intake;
 use crate::engine::ports::Clock;
-use crate::engine::tail::Tails;
+use crate::engine::tail::{Journals, Tails};
 use crate::log::embedded::{Directory, Inboxes, Limits, LogFault};
 
 /// How often the daemon looks at itself.
@@ -56,6 +56,7 @@ pub(super) fn run(
     let mut settings = settings(&loaded).map_err(BadConfig)?;
     let config = &loaded.config;
     let token = token(config).map_err(BadConfig)?;
+    sinks::check(config).map_err(BadConfig)?;
     logging::begin(&config.logging, random()?);
 
     raise_open_files();
@@ -136,8 +137,9 @@ pub(super) fn run(
     registry.gauge(&measures::START, &[]).set(measures::seconds(WallClock.now()));
     let site = Site {
         intake: Arc::clone(&intake),
-        asks: shards.asks.clone(),
-        tails: Arc::clone(&shards.tails) as Arc<dyn Tails>,
+        desks: Arc::new(shards.asks.clone()),
+        journals: Arc::clone(&shards.tails) as Arc<dyn Journals>,
+        feeds: Feeds::Here(Arc::clone(&shards.tails) as Arc<dyn Tails>),
         reader: settings.reader.clone(),
         clock: Arc::new(clock.clone()),
         host: Arc::new(Daemon {

@@ -283,7 +283,7 @@ impl Log for Embedded {
         self.writer.append(&batch)?;
         let fates = batch.entries.into_iter().zip(batch.first_seq..).filter_map(|(entry, seq)| {
             let partition = self.partition;
-            entry.fate.map(|fate: Fate| Settled { partition, seq, fate })
+            entry.fate.map(|fate: Fate| Settled::Decided { partition, seq, fate })
         });
         for settled in fates {
             if let Some(waiting) = self.polled.pop_front() {

@@ -5,14 +5,19 @@
 //!
 //! Source: Apache Kafka's protocol as librdkafka speaks it; KIP-98 and KIP-447 for transactions.
 
+mod ask;
 mod client;
 mod find;
+mod journals;
+mod produce;
 mod reader;
 mod settings;
 mod topics;
 
 pub use self::client::{Cluster, KafkaFault, Said};
 pub use self::find::Found;
+pub use self::journals::KafkaJournals;
+pub use self::produce::Post;
 pub use self::reader::{Ends, Message, Next, Reader};
 pub use self::settings::{is_secret, refused_property};
 pub use self::topics::Topic;
