@@ -9,7 +9,7 @@ use deferd::domain::time::Timestamp;
 use deferd::engine::intake::{Given, Intake, Refused};
 use deferd::engine::observer::Observer;
 use deferd::engine::ports::{Batch, Clock, Entry, Log};
-use deferd::engine::shard::{self, Asks, Health};
+use deferd::engine::shard::{self, Health};
 use deferd::engine::state::State;
 use deferd::engine::worker::{Settings, Worker};
 use deferd::log::embedded::{Directory, Embedded, Frames, Inboxes, Limits, Options, Until};
@@ -105,11 +105,13 @@ fn append() {
     let records = 1_000_000_usize;
     let round = timed(|| {
         for commit in 0..records / 1000 {
-            let entry = || Entry { line: line.clone(), outputs: Vec::new(), fate: None };
+            let entry =
+                || Entry { line: line.clone(), user: None, outputs: Vec::new(), fate: None };
             let entries = (0..1000).map(|_| entry()).collect();
             let at = Timestamp::from_millis(1);
             let first_seq = commit as u64 * 1000;
-            log.commit(Batch { at, first_seq, entries }).expect("a disk");
+            log.write(Batch { at, first_seq, entries, ..Batch::default() }).expect("a disk");
+            log.commit().expect("a disk");
         }
     });
     row("durable append, 1,000 a commit", records, records * 293, &[round]);
@@ -150,7 +152,7 @@ fn durable(stream: &Stream, path: &Path, partitions: u32) -> Round {
             log.caught_up();
             let health = healths.get(number as usize).expect("one each");
             scope.spawn(move || {
-                let (_asks, questions) = Asks::new(Arc::new(|| {}));
+                let (_asks, questions) = std::sync::mpsc::channel();
                 let mut worker =
                     Worker::open(log, clock, Settings::default(), None).expect("a new log");
                 shard::run(&mut worker, &questions, health, &mut (), |_| false).expect("a disk");
@@ -242,7 +244,7 @@ fn lateness() {
     let health = Health::default();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let (_asks, questions) = Asks::new(Arc::new(|| {}));
+            let (_asks, questions) = std::sync::mpsc::channel();
             let mut settings = Settings::default();
             settings.policy.settle = Duration::from_secs(1);
             let mut worker = Worker::open(log, Real, settings, None).expect("a new log");

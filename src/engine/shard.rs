@@ -1,17 +1,18 @@
-//! A partition at work for as long as its process lives: steps, questions, housekeeping.
+//! Partitions at work for as long as their process lives: steps, questions, housekeeping.
 //!
 //! One thread a shard, and nothing shared: whoever wants to know or change something asks, and is
 //! answered between two steps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use super::observer::Observer;
+use super::partition::Partition;
 use super::ports::{Clock, Log, LogError};
 use super::state::State;
-use super::worker::{Hand, Worker, WorkerError};
+use super::worker::{self, Worker, WorkerError};
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 
@@ -20,60 +21,66 @@ const TICK: Duration = Duration::from_millis(50);
 /// The wait after a log that did not answer.
 const AFTER_FAILURE: Duration = Duration::from_millis(200);
 
-/// What may be asked of a shard.
+/// What may be asked of a partition.
 pub trait Desk {
     /// The state as committed.
     fn state(&self) -> &State;
     /// What time it is for this partition: never before its last record.
     fn now(&self) -> Timestamp;
     /// Decides by another policy from the next step on; `by`: who changed it by hand.
-    fn change_policy(&mut self, policy: Policy, by: Option<Hand>);
+    fn change_policy(&mut self, policy: Policy, by: Option<worker::Hand>);
 }
 
-impl<L: Log, C: Clock> Desk for Worker<L, C> {
+/// A partition, between two steps.
+struct Between<'a> {
+    partition: &'a mut Partition,
+    now: Timestamp,
+}
+
+impl Desk for Between<'_> {
     fn state(&self) -> &State {
-        Self::state(self)
+        self.partition.state()
     }
 
     fn now(&self) -> Timestamp {
-        self.clock().now().max(Self::state(self).at)
+        self.now.max(self.partition.state().at)
     }
 
-    fn change_policy(&mut self, policy: Policy, by: Option<Hand>) {
-        Self::change_policy(self, policy, by);
+    fn change_policy(&mut self, policy: Policy, by: Option<worker::Hand>) {
+        self.partition.change_policy(policy, by);
     }
 }
 
 /// A question, or an order.
 pub type Ask = Box<dyn FnOnce(&mut dyn Desk) + Send>;
 
-/// Asks one shard; cloned at will.
+/// Hands an ask to whoever holds a partition; drops it where nobody here does.
+pub type Hand = Arc<dyn Fn(u32, Ask) + Send + Sync>;
+
+/// Asks one partition; cloned at will.
 #[derive(Clone)]
 pub struct Asks {
-    send: Sender<Ask>,
-    wake: Arc<dyn Fn() + Send + Sync>,
+    partition: u32,
+    hand: Hand,
 }
 
 impl std::fmt::Debug for Asks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Asks").finish_non_exhaustive()
+        f.debug_struct("Asks").field("partition", &self.partition).finish_non_exhaustive()
     }
 }
 
 impl Asks {
-    /// A way to ask, and its other end; `wake` ends the shard's wait for inputs.
+    /// A way to ask a partition.
     #[must_use]
-    pub fn new(wake: Arc<dyn Fn() + Send + Sync>) -> (Self, Receiver<Ask>) {
-        let (send, receive) = channel();
-        (Self { send, wake }, receive)
+    pub fn new(partition: u32, hand: Hand) -> Self {
+        Self { partition, hand }
     }
 
-    /// Asks; the answer is whatever the question does with what it sees. A shard that has ended drops it
-    /// unasked.
+    /// Asks; the answer is whatever the question does with what it sees. A shard that has ended, or does
+    /// not hold the partition, drops it unasked.
     pub fn ask(&self, ask: Ask) {
-        if self.send.send(ask).is_ok() {
-            (self.wake)();
-        }
+        (self.hand)(self.partition, ask);
     }
 }
 
@@ -94,6 +101,19 @@ impl Desks for Vec<Asks> {
     fn of(&self, partition: u32) -> Option<Asks> {
         self.get(partition as usize).cloned()
     }
+}
+
+/// Hands asks to one shard, which is woken by `wake` from its wait for inputs; the other end is for
+/// [`run`].
+#[must_use]
+pub fn to_shard(wake: Arc<dyn Fn() + Send + Sync>) -> (Hand, Receiver<(u32, Ask)>) {
+    let (send, receive) = channel();
+    let hand: Hand = Arc::new(move |partition, ask| {
+        if send.send((partition, ask)).is_ok() {
+            wake();
+        }
+    });
+    (hand, receive)
 }
 
 /// How a shard is doing; shared with whoever reports it.
@@ -122,14 +142,15 @@ impl Health {
 }
 
 /// Runs a shard until it is stopped: `tidy` is called between steps, and does what need not wait for one;
-/// it says whether it wants to go on at once. What waits when it is stopped is still taken.
+/// it says whether it wants to go on at once. What waits when it is stopped is still taken, unless the
+/// log keeps it.
 ///
 /// # Errors
 ///
 /// [`WorkerError`]: the partition cannot go on; what was acknowledged is durable.
 pub fn run<L: Log, C: Clock>(
     worker: &mut Worker<L, C>,
-    asks: &Receiver<Ask>,
+    asks: &Receiver<(u32, Ask)>,
     health: &Health,
     observer: &mut dyn Observer,
     mut tidy: impl FnMut(&mut Worker<L, C>) -> bool,
@@ -137,7 +158,7 @@ pub fn run<L: Log, C: Clock>(
     let mut patience = Duration::ZERO;
     let mut failed = false;
     loop {
-        asks.try_iter().for_each(|ask| ask(worker));
+        answer(worker, asks);
         let stopping = health.stop.load(Ordering::SeqCst);
         let done = match worker.watched_step(patience, observer) {
             Ok(done) => done,
@@ -158,10 +179,24 @@ pub fn run<L: Log, C: Clock>(
             health.set(None);
         }
         let goes_on = tidy(worker);
-        if done.records == 0 && stopping {
+        if stopping && (done.records == 0 || worker.log().keeps_what_waits()) {
             return Ok(());
         }
         patience = if done.records > 0 || goes_on { Duration::ZERO } else { quiet_for(worker) };
+    }
+}
+
+/// Answers what was asked of partitions that are whole; the others know nothing yet.
+fn answer<L: Log, C: Clock>(worker: &mut Worker<L, C>, asks: &Receiver<(u32, Ask)>) {
+    for (number, ask) in asks.try_iter() {
+        let now = worker.clock().now();
+        let partition = worker
+            .partitions_mut()
+            .iter_mut()
+            .find(|partition| partition.number == number && partition.is_whole());
+        if let Some(partition) = partition {
+            ask(&mut Between { partition, now });
+        }
     }
 }
 

@@ -21,8 +21,10 @@ use deferd::domain::policy::{AccessSwitch, Policy};
 use deferd::domain::time::Timestamp;
 use deferd::edge::http::{Change, Check, Feeds, Host, Limits, Site, Switch, Token, serve};
 use deferd::engine::intake::Intake;
+use deferd::engine::partition::Partition;
 use deferd::engine::ports::Clock;
 use deferd::engine::shard::{self, Asks, Health};
+use deferd::engine::state::State;
 use deferd::engine::tail::{Journals, Tails};
 use deferd::engine::worker::{Settings, Worker};
 use deferd::log::embedded::{self, Directory, Embedded, EmbeddedTails, Inboxes, Lock, Options};
@@ -152,14 +154,16 @@ impl Daemon {
             let log = Embedded::open(&directory, partition, Arc::clone(inbox), options).unwrap();
             ends.push(log.end());
             let waker = Arc::clone(inbox);
-            let (ask, questions) = Asks::new(Arc::new(move || waker.wake()));
+            let (hand, questions) = shard::to_shard(Arc::new(move || waker.wake()));
+            let ask = Asks::new(partition, hand);
             let own = Arc::new(Health::default());
             asks.push(ask);
             health.push(Arc::clone(&own));
             let (settings, paused) = (setup.settings.clone(), Arc::clone(&paused));
             let cut = Arc::clone(&cut);
             shards.push(std::thread::spawn(move || {
-                let mut worker = Worker::open(log, WallClock, settings, None).unwrap();
+                let on = Partition::new(partition, State::default());
+                let mut worker = Worker::on(on, log, WallClock, settings).unwrap();
                 worker.log().caught_up();
                 let tidy = |worker: &mut Worker<Embedded, WallClock>| {
                     let needed = cut.load(Ordering::SeqCst);

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::ProducerContext;
+use rdkafka::producer::{DeliveryResult, ProducerContext};
 
 use super::topics::Topic;
 
@@ -91,6 +91,18 @@ impl Cluster {
     #[must_use]
     pub fn topic(&self, topic: Topic) -> String {
         format!("{}{}", self.prefix, topic.name())
+    }
+
+    /// What tells this cluster, and our topics in it, from all others.
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaFault::Unreachable`].
+    pub fn identity(&self) -> Result<String, KafkaFault> {
+        let client = self.reader()?;
+        let id = client.client().fetch_cluster_id(Duration::from_secs(10));
+        let id = id.ok_or_else(|| self.unreachable(client.context(), &KafkaError::Canceled))?;
+        Ok(format!("{id}/{}", self.topic(Topic::Journal)))
     }
 
     /// What every client is set up with; `usual` is what the operator's properties may change.
@@ -273,6 +285,13 @@ impl ClientContext for Said {
 }
 
 impl ConsumerContext for Said {}
+
+impl ProducerContext for Said {
+    type DeliveryOpaque = ();
+
+    /// A record of a transaction that was not delivered fails the commit: that is where it is told.
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
 
 /// What librdkafka says goes where ours goes.
 pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {

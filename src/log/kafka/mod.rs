@@ -8,16 +8,23 @@
 mod ask;
 mod client;
 mod find;
+mod group;
+mod inputs;
 mod journals;
+mod member;
 mod produce;
 mod reader;
 mod settings;
 mod topics;
+mod transaction;
 
 pub use self::client::{Cluster, KafkaFault, Said};
 pub use self::find::Found;
+pub use self::group::Change;
 pub use self::journals::KafkaJournals;
+pub use self::member::{Lost, Member, Options};
 pub use self::produce::Post;
 pub use self::reader::{Ends, Message, Next, Reader};
 pub use self::settings::{is_secret, refused_property};
 pub use self::topics::Topic;
+pub use self::transaction::Cost;
