@@ -19,14 +19,18 @@ use crate::cli::clock::{SteadyClock, Stopwatch};
 use crate::cli::config::Config;
 use crate::cli::measures::{self, Measures, Registry, Sources};
 use crate::domain::policy::Policy;
+use crate::edge::http::Feeds;
 use crate::engine::checkpoint::{self, Chunk};
+use crate::engine::intake::Intake;
 use crate::engine::partition::Partition;
 use crate::engine::ports::{Clock, LogError, Store};
-use crate::engine::shard::{self, Ask, Hand, Health};
+use crate::engine::shard::{self, Ask, Asks, Desks, Hand, Health};
 use crate::engine::state::State;
 use crate::engine::worker::{Settings, Worker};
 use crate::log::embedded::Lock;
-use crate::log::kafka::{Change, Cluster, Cost, Lost, Member, Options, Reader, Round, Topic};
+use crate::log::kafka::{
+    Change, Cluster, Cost, KafkaJournals, Lost, Member, Options, Post, Reader, Round, Topic,
+};
 use crate::store::DiskStore;
 
 /// Users written between two steps, as long as a checkpoint is under way.
@@ -68,6 +72,9 @@ pub(super) fn claim(config: &Config) -> anyhow::Result<Claim> {
 pub(super) fn open(world: &World<'_>, claim: Claim) -> anyhow::Result<Backend> {
     let Claim { path, cluster, partitions, lock: claimed } = claim;
     let identity = cluster.identity()?;
+    // Given up a little before whoever waits for it does.
+    let patience = Duration::from_secs(world.config.http.timeout_seconds.into());
+    let post = Arc::new(Post::new(&cluster, patience.saturating_sub(Duration::from_secs(1)))?);
     let holders = Holders::default();
     let hands = (0..partitions).map(|_| {
         let holders = Arc::clone(&holders);
@@ -125,43 +132,32 @@ pub(super) fn open(world: &World<'_>, claim: Claim) -> anyhow::Result<Backend> {
         })?;
     }
     Ok(Backend {
+        desks: Arc::new(Held { asks: shards.asks.clone(), holders }),
         shards: Arc::new(shards),
-        intake: Arc::new(Nowhere),
-        tails: Arc::new(Nowhere),
+        intake: Arc::clone(&post) as Arc<dyn Intake>,
+        journals: Arc::new(KafkaJournals::new(&cluster)),
+        feeds: Feeds::Topics(cluster.prefix.into()),
         inboxes: None,
+        post: Some(post),
         _lock: claimed,
     })
 }
 
-struct Nowhere;
-
-impl crate::engine::intake::Intake for Nowhere {
-    fn give(
-        &self,
-        _: Vec<crate::engine::intake::Given>,
-        _: crate::engine::intake::Told,
-    ) -> Result<(), crate::engine::intake::Refused> {
-        Err(crate::engine::intake::Refused::Closed)
-    }
+/// The partitions that shards of this process hold now.
+struct Held {
+    asks: Vec<Asks>,
+    holders: Holders,
 }
 
-impl crate::engine::tail::Tails for Nowhere {
+impl Desks for Held {
     fn partitions(&self) -> u32 {
-        0
+        u32::try_from(self.asks.len()).unwrap_or(u32::MAX)
     }
-    fn end(&self, _: u32) -> u64 {
-        0
+
+    fn of(&self, partition: u32) -> Option<Asks> {
+        let is_here = lock(&self.holders).contains_key(&partition);
+        self.asks.get(partition as usize).filter(|_| is_here).cloned()
     }
-    fn from(
-        &self,
-        _: u32,
-        _: u64,
-    ) -> Result<Box<dyn crate::engine::tail::Tail>, crate::engine::tail::TailError> {
-        Err(crate::engine::tail::TailError::Failed("read the topic".to_owned()))
-    }
-    fn wait_for(&self, _: u32, _: u64, _: Duration) {}
-    fn wake(&self) {}
-    fn on_growth(&self, _: Box<dyn Fn() + Send + Sync>) {}
 }
 
 /// How often a state is written down.

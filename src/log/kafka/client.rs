@@ -196,17 +196,24 @@ impl Cluster {
         config
     }
 
-    /// A producer of inputs.
+    /// A producer of inputs. It gives up what was not taken within `patience`, and holds at most so many
+    /// messages and bytes.
     ///
     /// # Errors
     ///
     /// [`KafkaFault::Settings`].
     pub(super) fn producer<P: FromClientConfigAndContext<C>, C: ProducerContext>(
         &self,
+        patience: Duration,
+        [messages, bytes]: [usize; 2],
         context: C,
     ) -> Result<P, KafkaFault> {
-        P::from_config_and_context(&self.producing(), context)
-            .map_err(|error| KafkaFault::settings(&error))
+        let mut config = self.producing();
+        config
+            .set("message.timeout.ms", patience.as_millis().max(1000).to_string())
+            .set("queue.buffering.max.messages", messages.to_string())
+            .set("queue.buffering.max.kbytes", (bytes >> 10).to_string());
+        P::from_config_and_context(&config, context).map_err(|error| KafkaFault::settings(&error))
     }
 
     /// A producer whose transactions nobody else of this name can have open beside it.
@@ -248,6 +255,12 @@ impl Said {
     #[must_use]
     pub fn last(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl AsRef<Self> for Said {
+    fn as_ref(&self) -> &Self {
+        self
     }
 }
 

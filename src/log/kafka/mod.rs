@@ -5,11 +5,14 @@
 //!
 //! Source: Apache Kafka's protocol as librdkafka speaks it; KIP-98 and KIP-447 for transactions.
 
+mod ask;
 mod client;
 mod find;
 mod group;
 mod inputs;
+mod journals;
 mod member;
+mod produce;
 mod reader;
 mod settings;
 mod snapshots;
@@ -19,7 +22,9 @@ mod transaction;
 pub use self::client::{Cluster, KafkaFault, Said};
 pub use self::find::Found;
 pub use self::group::Change;
+pub use self::journals::KafkaJournals;
 pub use self::member::{Lost, Member, Options};
+pub use self::produce::Post;
 pub use self::reader::{Ends, Message, Next, Reader};
 pub use self::settings::{is_secret, refused_property};
 pub use self::snapshots::Round;
