@@ -19,7 +19,7 @@ mod seeded;
 use std::collections::BTreeMap;
 
 use deferd::log::kafka::Topic;
-use kafka_audit::{Found, read};
+use kafka_audit::read;
 use kafka_field::{Field, PARTITIONS};
 use process::Process;
 
@@ -50,22 +50,23 @@ fn stopped(name: &str, seed: u64) -> Field {
 }
 
 /// Starts the member again, and audits: whatever it began with, it decided on the same state.
-fn again(mut field: Field, seed: u64) -> (BTreeMap<u64, (u64, u64)>, Found) {
+fn again(mut field: Field, seed: u64) -> (BTreeMap<u64, (u64, u64)>, String) {
     let mut member = field.member("a");
     member.wait_for("ready");
-    let restored = restored(&member);
+    let (restored, said) = (restored(&member), member.said());
     field.feed(seed);
     std::thread::sleep(std::time::Duration::from_secs(1));
-    (restored, field.end(vec![member]))
+    field.end(vec![member]);
+    (restored, said)
 }
 
 #[test]
 fn a_checkpoint_leaves_nothing_to_replay() {
-    let (restored, _) = again(stopped("checkpoint", 11), 12);
-    assert_eq!(restored.len(), PARTITIONS as usize);
+    let (restored, said) = again(stopped("checkpoint", 11), 12);
+    assert_eq!(restored.len(), PARTITIONS as usize, "{said}");
     for (partition, (replayed, seq)) in restored {
         assert!(seq > 20, "partition {partition} has hardly decided anything");
-        assert_eq!(replayed, 0, "partition {partition}");
+        assert_eq!(replayed, 0, "partition {partition}: {said}");
     }
 }
 
@@ -74,9 +75,9 @@ fn without_a_checkpoint_the_snapshot_is_read() {
     let field = stopped("snapshot", 13);
     field.lose_checkpoints("a");
     assert!(!read(field.cluster(), Topic::Snapshots, PARTITIONS).is_empty());
-    let (restored, _) = again(field, 14);
+    let (restored, said) = again(field, 14);
     for (partition, (replayed, seq)) in restored {
-        assert!(replayed > 0 && replayed < seq, "{partition}: {replayed} of {seq}");
+        assert!(replayed > 0 && replayed < seq, "{partition}: {replayed} of {seq}: {said}");
     }
 }
 
@@ -85,9 +86,9 @@ fn without_either_the_journal_is_read_from_its_start() {
     let field = stopped("journal", 15);
     field.lose_checkpoints("a");
     field.lose(Topic::Snapshots);
-    let (restored, _) = again(field, 16);
+    let (restored, said) = again(field, 16);
     for (partition, (replayed, seq)) in restored {
-        assert_eq!(replayed, seq, "partition {partition}");
+        assert_eq!(replayed, seq, "partition {partition}: {said}");
     }
 }
 
@@ -95,8 +96,8 @@ fn without_either_the_journal_is_read_from_its_start() {
 fn without_snapshots_the_checkpoint_is_enough() {
     let field = stopped("no-snapshot", 17);
     field.lose(Topic::Snapshots);
-    let (restored, _) = again(field, 18);
-    assert!(restored.values().all(|(replayed, _)| *replayed == 0), "{restored:?}");
+    let (restored, said) = again(field, 18);
+    assert!(restored.values().all(|(replayed, _)| *replayed == 0), "{said}");
 }
 
 /// A journal that retention has cut begins in the middle: a snapshot reaches that far, nothing else does.
