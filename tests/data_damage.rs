@@ -53,12 +53,15 @@ impl Sample {
                 let own: Vec<_> =
                     (0..3).map(|n| format!("{{\"record\":\"{commit}.{n}\"}}")).collect();
                 let entry = |line: &String| Entry {
+                    user: None,
                     line: line.clone().into_bytes(),
                     outputs: Vec::new(),
                     fate: None,
                 };
                 let entries = own.iter().map(entry).collect();
-                log.commit(Batch { at: Timestamp::from_millis(1), first_seq, entries }).unwrap();
+                let at = Timestamp::from_millis(1);
+                log.write(Batch { at, first_seq, entries, ..Batch::default() }).unwrap();
+                log.commit().unwrap();
                 lines.extend(own);
             }
         }
@@ -113,7 +116,8 @@ fn open_all(path: &Path) -> Result<Found, String> {
     let mut log = open_log(&directory).map_err(|fault| fault.to_string())?;
     let mut lines = Vec::new();
     loop {
-        let more = log.journal(lines.len() as u64, 100).map_err(|error| error.to_string())?;
+        let more = log.journal(0, lines.len() as u64, 100).map_err(|error| error.to_string())?;
+        let more = more.expect("nobody else writes it");
         if more.is_empty() {
             break;
         }

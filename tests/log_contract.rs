@@ -187,6 +187,7 @@ thread_local!(static SEQ: Cell<u64> = const { Cell::new(0) });
 fn batch(inputs: &[String]) -> Batch {
     let first_seq = SEQ.get();
     let entry = |text: &String| Entry {
+        user: None,
         line: format!("{{\"of\":\"{text}\"}}").into_bytes(),
         outputs: vec![Output {
             topic: "cpm.deliveries",
@@ -195,11 +196,12 @@ fn batch(inputs: &[String]) -> Batch {
         }],
         fate: Some(Fate::Decided),
     };
-    Batch { at: s(0), first_seq, entries: inputs.iter().map(entry).collect() }
+    Batch { partition: 0, at: s(0), first_seq, entries: inputs.iter().map(entry).collect() }
 }
 
 fn commit<S: Subject>(subject: &mut S, inputs: &[String]) {
-    subject.log().commit(batch(inputs)).unwrap();
+    subject.log().write(batch(inputs)).unwrap();
+    subject.log().commit().unwrap();
     SEQ.set(SEQ.get() + inputs.len() as u64);
 }
 
@@ -258,7 +260,7 @@ fn what_was_committed_never_comes_again_after_a_crash<S: Subject>() {
     assert_eq!(poll(&mut subject), ["b"]);
     let kept = subject.crash();
     let position = Position { topic: "http".into(), partition: 0, offset: 1 };
-    subject.log().resume(&[position]);
+    subject.log().resume(0, &[position]).unwrap();
     if !kept {
         subject.give("b", s(2));
     }
@@ -282,7 +284,7 @@ fn a_journal_reads_back_from_anywhere<S: Subject>() {
         }
         subject.crash();
         for from in 0..=all.len() {
-            let lines = subject.log().journal(from as u64, 7).unwrap();
+            let lines = subject.log().journal(0, from as u64, 7).unwrap().unwrap();
             let lines: Vec<_> = lines.iter().map(|l| String::from_utf8_lossy(l)).collect();
             assert_eq!(lines, all[from..all.len().min(from + 7)], "from {from}");
         }
@@ -290,7 +292,7 @@ fn a_journal_reads_back_from_anywhere<S: Subject>() {
     // On from where the last look ended, too.
     let mut seq = 0;
     loop {
-        let lines = subject.log().journal(seq, 4).unwrap();
+        let lines = subject.log().journal(0, seq, 4).unwrap().unwrap();
         if lines.is_empty() {
             break;
         }
@@ -322,10 +324,11 @@ fn a_wrong_seq_is_refused<S: Subject>() {
     commit(&mut subject, &got);
     for wrong in [0, 2] {
         SEQ.set(wrong);
-        let error = subject.log().commit(batch(&["x".to_owned()])).unwrap_err();
+        subject.log().write(batch(&["x".to_owned()])).unwrap();
+        let error = subject.log().commit().unwrap_err();
         assert!(matches!(error, LogError::Fenced(_) | LogError::Corrupt(_)), "{error}");
     }
-    let lines = subject.log().journal(0, 10).unwrap();
+    let lines = subject.log().journal(0, 0, 10).unwrap().unwrap();
     assert_eq!(lines.len(), 1, "nothing of it is there");
 }
 
@@ -343,17 +346,17 @@ fn a_poll_takes_no_more_than_it_may<S: Subject>() {
 /// TM-7, L-13: an alarm that is due at the instant of a waiting input, or later, does not ring.
 fn nothing_rings_before_what_waits_is_taken<S: Subject>() {
     let mut subject = fresh::<S>();
-    assert_eq!(subject.log().taken_up_to(s(50)), s(50));
+    assert_eq!(subject.log().taken_up_to(0, s(50), None), s(50));
     subject.give("a", s(10));
     subject.give("b", s(20));
-    assert!(subject.log().taken_up_to(s(50)) < s(10));
+    assert!(subject.log().taken_up_to(0, s(50), None) < s(10));
     let first = texts(&subject.log().poll(1, Duration::ZERO).unwrap());
-    let taken = subject.log().taken_up_to(s(50));
+    let taken = subject.log().taken_up_to(0, s(50), None);
     assert!(s(10) < taken && taken < s(20));
     commit(&mut subject, &first);
     let got = poll(&mut subject);
     assert_eq!(got, ["b"]);
-    assert_eq!(subject.log().taken_up_to(s(50)), s(50));
+    assert_eq!(subject.log().taken_up_to(0, s(50), None), s(50));
 }
 
 /// Whoever handed an input in hears of it when it is durable, and in order.

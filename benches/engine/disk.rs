@@ -109,7 +109,8 @@ fn append() {
             let entries = (0..1000).map(|_| entry()).collect();
             let at = Timestamp::from_millis(1);
             let first_seq = commit as u64 * 1000;
-            log.commit(Batch { at, first_seq, entries }).expect("a disk");
+            log.write(Batch { at, first_seq, entries, ..Batch::default() }).expect("a disk");
+            log.commit().expect("a disk");
         }
     });
     row("durable append, 1,000 a commit", records, records * 293, &[round]);
@@ -150,7 +151,7 @@ fn durable(stream: &Stream, path: &Path, partitions: u32) -> Round {
             log.caught_up();
             let health = healths.get(number as usize).expect("one each");
             scope.spawn(move || {
-                let (_asks, questions) = Asks::new(Arc::new(|| {}));
+                let (_asks, questions) = std::sync::mpsc::channel();
                 let mut worker =
                     Worker::open(log, clock, Settings::default(), None).expect("a new log");
                 shard::run(&mut worker, &questions, health, &mut (), |_| false).expect("a disk");
@@ -242,7 +243,7 @@ fn lateness() {
     let health = Health::default();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let (_asks, questions) = Asks::new(Arc::new(|| {}));
+            let (_asks, questions) = std::sync::mpsc::channel();
             let mut settings = Settings::default();
             settings.policy.settle = Duration::from_secs(1);
             let mut worker = Worker::open(log, Real, settings, None).expect("a new log");

@@ -55,13 +55,13 @@ pub(crate) fn restart(users: u64) -> Restart {
 
     let mut chunks: Vec<Chunk> = Vec::new();
     let began = Instant::now();
-    worker.begin_checkpoint(LOG);
+    worker.only().begin_checkpoint(LOG);
     let mut slices = vec![began.elapsed()];
     let mut during = Duration::ZERO;
     while worker.state().is_cut() {
         during = during.max(load_step(&mut worker));
         let began = Instant::now();
-        let slice = worker.checkpoint_slice(SLICE);
+        let slice = worker.only().checkpoint_slice(SLICE);
         slices.push(began.elapsed());
         chunks.extend(slice);
     }

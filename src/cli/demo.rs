@@ -212,7 +212,7 @@ impl Stage {
         }
         let digest = policy.digest();
         if digest != self.digest {
-            self.simulation.worker().change_policy(policy, None);
+            self.simulation.worker().only().change_policy(policy, None);
             self.digest = digest;
         }
         Ok(())

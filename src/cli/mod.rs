@@ -101,7 +101,7 @@ fn settings(config: &Loaded) -> anyhow::Result<Settings> {
     let reader = Reader { home, max_input_bytes: config.max_input_bytes as usize };
     let mut policy = config.policy.clone();
     policy.on_store_failure = config.pager.on_store_failure;
-    Ok(Settings { reader, policy })
+    Ok(Settings { reader, policy, partitions: None })
 }
 
 /// The Kafka cluster of this config; nobody is asked anything yet.

@@ -48,18 +48,13 @@ pub struct Overlay {
     order: Vec<(u128, Timestamp)>,
     /// The policy, where the step changed it.
     pub policy: Option<Arc<Policy>>,
-    at: Timestamp,
+    /// When the step decides.
+    pub at: Timestamp,
     /// Whether the step wrote a record: the journal knows of no other instants.
     pub recorded: bool,
 }
 
 impl Overlay {
-    /// The overlay of a step that decides at this instant.
-    #[must_use]
-    pub fn begun(at: Timestamp) -> Self {
-        Self { at, ..Self::default() }
-    }
-
     /// Where this user is, or would be, and its state as the step has left it.
     pub fn user(&mut self, state: &State, address: &Address) -> (UserKey, &mut User) {
         let mut key = state.users.key(address);

@@ -54,15 +54,19 @@ pub enum Fate {
 pub struct Entry {
     /// The record, one line without its end.
     pub line: Vec<u8>,
+    /// The user it is about; `None`: nobody.
+    pub user: Option<Box<str>>,
     /// What follows from it.
     pub outputs: Vec<Output>,
     /// What became of its input; `None` for what the engine said itself.
     pub fate: Option<Fate>,
 }
 
-/// What one commit makes durable, together or not at all.
+/// Records of one partition, for the commit under way.
 #[derive(Debug, Default)]
 pub struct Batch {
+    /// The partition.
+    pub partition: u32,
     /// When its records were decided.
     pub at: Timestamp,
     /// The `seq` of the first record.
@@ -73,39 +77,64 @@ pub struct Batch {
 
 /// Ordered, durable, partitioned records: inputs in, journal and outputs out.
 ///
+/// Shape: a log has one partition or several; what they hold has no order among them. A commit is one for
+/// all of them.
 /// Durability: what [`commit`](Self::commit) returned `Ok` for survives a power cut.
 /// Delivery: after an error, and after a restart, records that were polled and not committed come
-/// again; none that were committed do.
+/// again; none that were committed do. An error drops what was written and not committed.
 pub trait Log {
-    /// The next inputs of our partition, oldest first, at most `most`; waits for the first of them no
-    /// longer than `patience`, and returns none where none came.
+    /// The next inputs, oldest first in each partition, at most `most`; waits for the first of them no
+    /// longer than `patience`, and returns none where none came. A call for none keeps a membership alive.
     ///
     /// # Errors
     ///
     /// [`LogError::Unavailable`] may pass: call again. [`LogError::Corrupt`] will not.
     fn poll(&mut self, most: usize, patience: Duration) -> Result<Vec<Received>, LogError>;
 
-    /// Up to when every input has been polled: no alarm that is due later may ring (TM-7, L-13). An
-    /// input that waits unread at that very instant goes first, so the instant is not included then.
-    fn taken_up_to(&mut self, now: Timestamp) -> Timestamp;
+    /// Up to when every input of a partition has been polled: no alarm that is due later may ring (TM-7,
+    /// L-13). An input that waits unread at that very instant goes first, so the instant is not included
+    /// then. Nobody asks about instants before `due`, where there is one: an answer may be as old.
+    fn taken_up_to(&mut self, partition: u32, now: Timestamp, due: Option<Timestamp>) -> Timestamp;
 
-    /// Makes a batch durable, all of it or nothing.
+    /// Takes a partition's records into the commit under way. Nothing of them is durable or seen by
+    /// anybody before it.
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](Self::commit).
+    fn write(&mut self, batch: Batch) -> Result<(), LogError>;
+
+    /// Whether the commit under way had better take more first, since it costs the same for many.
+    fn wants_more(&self) -> bool;
+
+    /// Makes all that was written durable, together or not at all.
     ///
     /// # Errors
     ///
     /// [`LogError::Unavailable`]: nothing of it is durable as far as we know; what was polled since the
-    /// last commit comes again. [`LogError::Fenced`]: another owner has taken over: let go.
-    fn commit(&mut self, batch: Batch) -> Result<(), LogError>;
+    /// last commit comes again once the partition is [resumed](Self::resume). [`LogError::Fenced`]:
+    /// another owner has taken over: let go.
+    fn commit(&mut self) -> Result<(), LogError>;
 
-    /// Journal lines from `seq` on, at most `most`, in order; none at the end.
+    /// Journal lines of a partition from `seq` on, at most `most`, in order; none at the end. `None`: it
+    /// cannot say yet, as long as another owner's last commit is open.
     ///
     /// # Errors
     ///
     /// As [`poll`](Self::poll).
-    fn journal(&mut self, seq: u64, most: usize) -> Result<Vec<Arc<[u8]>>, LogError>;
+    fn journal(
+        &mut self,
+        partition: u32,
+        seq: u64,
+        most: usize,
+    ) -> Result<Option<Vec<Arc<[u8]>>>, LogError>;
 
-    /// Continue after these positions: the journal's word on how far we got.
-    fn resume(&mut self, after: &[Position]);
+    /// A partition's inputs go on after these positions: the journal's word on how far we got.
+    ///
+    /// # Errors
+    ///
+    /// As [`poll`](Self::poll).
+    fn resume(&mut self, partition: u32, after: &[Position]) -> Result<(), LogError>;
 }
 
 /// What went wrong with a log, named for who can act.

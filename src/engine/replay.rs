@@ -1,37 +1,14 @@
-//! A journal as a sequence of states: restored from, looked at, decided again.
+//! A journal as a sequence of states: followed, looked at, decided again.
 //!
 //! It reads, in one direction, and never acts.
 
-use super::ports::Log;
 use super::state::{BrokenJournal, State};
 use super::users::UserKey;
-use super::worker::WorkerError;
 use crate::domain::decide::{Ignored, decide};
 use crate::domain::event::Event;
 use crate::domain::user::User;
 use crate::record::input::Reader;
 use crate::record::journal::{BadRecord, RULES, Record};
-
-/// Journal lines read at a time.
-const CHUNK: usize = 1000;
-
-/// The state that a log's journal adds up to: `checkpoint` and the tail after it, or all of it.
-///
-/// # Errors
-///
-/// [`WorkerError`]: the log does not answer, or a record does not follow the one before.
-pub fn restore<L: Log>(log: &mut L, checkpoint: Option<State>) -> Result<State, WorkerError> {
-    let mut state = checkpoint.unwrap_or_default();
-    loop {
-        let lines = log.journal(state.next_seq, CHUNK)?;
-        if lines.is_empty() {
-            return Ok(state);
-        }
-        for line in lines {
-            apply_line(&mut state, &line)?;
-        }
-    }
-}
 
 /// Moves a state by one line of its journal. Returns whose state moved.
 ///

@@ -1,14 +1,15 @@
-//! A partition at work for as long as its process lives: steps, questions, housekeeping.
+//! Partitions at work for as long as their process lives: steps, questions, housekeeping.
 //!
 //! One thread a shard, and nothing shared: whoever wants to know or change something asks, and is
 //! answered between two steps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
 use super::observer::Observer;
+use super::partition::Partition;
 use super::ports::{Clock, Log, LogError};
 use super::state::State;
 use super::worker::{Hand, Worker, WorkerError};
@@ -20,7 +21,7 @@ const TICK: Duration = Duration::from_millis(50);
 /// The wait after a log that did not answer.
 const AFTER_FAILURE: Duration = Duration::from_millis(200);
 
-/// What may be asked of a shard.
+/// What may be asked of a partition.
 pub trait Desk {
     /// The state as committed.
     fn state(&self) -> &State;
@@ -30,48 +31,59 @@ pub trait Desk {
     fn change_policy(&mut self, policy: Policy, by: Option<Hand>);
 }
 
-impl<L: Log, C: Clock> Desk for Worker<L, C> {
+/// A partition, between two steps.
+struct Between<'a> {
+    partition: &'a mut Partition,
+    now: Timestamp,
+}
+
+impl Desk for Between<'_> {
     fn state(&self) -> &State {
-        Self::state(self)
+        self.partition.state()
     }
 
     fn now(&self) -> Timestamp {
-        self.clock().now().max(Self::state(self).at)
+        self.now.max(self.partition.state().at)
     }
 
     fn change_policy(&mut self, policy: Policy, by: Option<Hand>) {
-        Self::change_policy(self, policy, by);
+        self.partition.change_policy(policy, by);
     }
 }
 
 /// A question, or an order.
 pub type Ask = Box<dyn FnOnce(&mut dyn Desk) + Send>;
 
-/// Asks one shard; cloned at will.
+/// Asks one partition; cloned at will.
 #[derive(Clone)]
 pub struct Asks {
-    send: Sender<Ask>,
+    partition: u32,
+    send: Sender<(u32, Ask)>,
     wake: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl std::fmt::Debug for Asks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Asks").finish_non_exhaustive()
+        f.debug_struct("Asks").field("partition", &self.partition).finish_non_exhaustive()
     }
 }
 
 impl Asks {
-    /// A way to ask, and its other end; `wake` ends the shard's wait for inputs.
+    /// A way to ask a partition, by the other end of what its shard hears; `wake` ends the shard's wait
+    /// for inputs.
     #[must_use]
-    pub fn new(wake: Arc<dyn Fn() + Send + Sync>) -> (Self, Receiver<Ask>) {
-        let (send, receive) = channel();
-        (Self { send, wake }, receive)
+    pub fn new(
+        partition: u32,
+        send: Sender<(u32, Ask)>,
+        wake: Arc<dyn Fn() + Send + Sync>,
+    ) -> Self {
+        Self { partition, send, wake }
     }
 
-    /// Asks; the answer is whatever the question does with what it sees. A shard that has ended drops it
-    /// unasked.
+    /// Asks; the answer is whatever the question does with what it sees. A shard that has ended, or does
+    /// not hold the partition, drops it unasked.
     pub fn ask(&self, ask: Ask) {
-        if self.send.send(ask).is_ok() {
+        if self.send.send((self.partition, ask)).is_ok() {
             (self.wake)();
         }
     }
@@ -110,7 +122,7 @@ impl Health {
 /// [`WorkerError`]: the partition cannot go on; what was acknowledged is durable.
 pub fn run<L: Log, C: Clock>(
     worker: &mut Worker<L, C>,
-    asks: &Receiver<Ask>,
+    asks: &Receiver<(u32, Ask)>,
     health: &Health,
     observer: &mut dyn Observer,
     mut tidy: impl FnMut(&mut Worker<L, C>) -> bool,
@@ -118,7 +130,7 @@ pub fn run<L: Log, C: Clock>(
     let mut patience = Duration::ZERO;
     let mut failed = false;
     loop {
-        asks.try_iter().for_each(|ask| ask(worker));
+        answer(worker, asks);
         let stopping = health.stop.load(Ordering::SeqCst);
         let done = match worker.watched_step(patience, observer) {
             Ok(done) => done,
@@ -143,6 +155,20 @@ pub fn run<L: Log, C: Clock>(
             return Ok(());
         }
         patience = if done.records > 0 || goes_on { Duration::ZERO } else { quiet_for(worker) };
+    }
+}
+
+/// Answers what was asked of partitions that are whole; the others know nothing yet.
+fn answer<L: Log, C: Clock>(worker: &mut Worker<L, C>, asks: &Receiver<(u32, Ask)>) {
+    for (number, ask) in asks.try_iter() {
+        let now = worker.clock().now();
+        let partition = worker
+            .partitions_mut()
+            .iter_mut()
+            .find(|partition| partition.number == number && partition.is_whole());
+        if let Some(partition) = partition {
+            ask(&mut Between { partition, now });
+        }
     }
 }
 

@@ -14,6 +14,8 @@ pub struct MemoryLog {
     waiting: VecDeque<Received>,
     /// Polled, and not committed: they come again after an abort.
     polled: VecDeque<Received>,
+    /// Written, and not committed.
+    written: Vec<Batch>,
     /// Journal lines that are kept, in the order of their `seq`.
     journal: Vec<Arc<[u8]>>,
     /// How many lines before them were taken away.
@@ -91,6 +93,7 @@ impl MemoryLog {
 impl Log for MemoryLog {
     fn poll(&mut self, most: usize, _: Duration) -> Result<Vec<Received>, LogError> {
         self.give_back();
+        self.written.clear();
         if std::mem::take(&mut self.fail.poll) {
             return Err(LogError::Unavailable("told to fail at the poll".to_owned()));
         }
@@ -99,24 +102,36 @@ impl Log for MemoryLog {
         Ok(taken)
     }
 
-    fn taken_up_to(&mut self, now: Timestamp) -> Timestamp {
+    fn taken_up_to(&mut self, _: u32, now: Timestamp, _: Option<Timestamp>) -> Timestamp {
         let just_before = Duration::from_millis(1);
         let open = self.next_logged().into_iter().chain(self.expects);
         open.map(|at| at - just_before).fold(now, Timestamp::min)
     }
 
-    fn commit(&mut self, batch: Batch) -> Result<(), LogError> {
+    fn write(&mut self, batch: Batch) -> Result<(), LogError> {
+        self.written.push(batch);
+        Ok(())
+    }
+
+    fn wants_more(&self) -> bool {
+        false
+    }
+
+    fn commit(&mut self) -> Result<(), LogError> {
+        let written = std::mem::take(&mut self.written);
         if std::mem::take(&mut self.fail.commit) {
             return Err(LogError::Unavailable("told to fail at the commit".to_owned()));
         }
-        let next = self.cut + self.journal.len() as u64;
-        if batch.first_seq != next {
-            let first = batch.first_seq;
-            return Err(LogError::Fenced(format!("seq {first} where {next} follows")));
-        }
-        for entry in batch.entries {
-            self.journal.push(entry.line.into());
-            self.outputs.extend(entry.outputs);
+        for batch in written {
+            let next = self.cut + self.journal.len() as u64;
+            if batch.first_seq != next {
+                let first = batch.first_seq;
+                return Err(LogError::Fenced(format!("seq {first} where {next} follows")));
+            }
+            for entry in batch.entries {
+                self.journal.push(entry.line.into());
+                self.outputs.extend(entry.outputs);
+            }
         }
         self.polled.clear();
         if std::mem::take(&mut self.fail.answer) {
@@ -125,7 +140,12 @@ impl Log for MemoryLog {
         Ok(())
     }
 
-    fn journal(&mut self, seq: u64, most: usize) -> Result<Vec<Arc<[u8]>>, LogError> {
+    fn journal(
+        &mut self,
+        _: u32,
+        seq: u64,
+        most: usize,
+    ) -> Result<Option<Vec<Arc<[u8]>>>, LogError> {
         if std::mem::take(&mut self.fail.journal) {
             return Err(LogError::Unavailable("told to fail at the journal".to_owned()));
         }
@@ -133,10 +153,10 @@ impl Log for MemoryLog {
             return Err(LogError::Corrupt(format!("seq {seq} was taken away")));
         };
         let from = usize::try_from(from).unwrap_or(usize::MAX);
-        Ok(self.journal.iter().skip(from).take(most).cloned().collect())
+        Ok(Some(self.journal.iter().skip(from).take(most).cloned().collect()))
     }
 
-    fn resume(&mut self, after: &[Position]) {
+    fn resume(&mut self, _: u32, after: &[Position]) -> Result<(), LogError> {
         let taken = |input: &Received| {
             after.iter().any(|position| {
                 position.topic == input.position.topic
@@ -145,5 +165,6 @@ impl Log for MemoryLog {
             })
         };
         self.waiting.retain(|input| !taken(input));
+        Ok(())
     }
 }

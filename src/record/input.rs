@@ -63,11 +63,16 @@ pub enum Rejected {
     Probe(String),
     #[error("conflict: the same message_id and from, another message")]
     Conflict,
+    #[error(
+        "in partition {partition}, and the user belongs to partition {belongs} of {of}: key the record by \
+         the user's canonical address, and let murmur2 choose (librdkafka: partitioner=murmur2_random)"
+    )]
+    Misplaced { partition: u32, belongs: u32, of: u32 },
 }
 
 impl Rejected {
     /// Every reason in one word.
-    pub const WORDS: [&str; 13] = [
+    pub const WORDS: [&str; 14] = [
         "too-large",
         "not-utf8",
         "not-json",
@@ -81,6 +86,7 @@ impl Rejected {
         "ahead",
         "not-probe",
         "conflict",
+        "misplaced",
     ];
 
     /// The reason in one word, for counting.
@@ -100,6 +106,7 @@ impl Rejected {
             Self::Ahead(_) => "ahead",
             Self::Probe(_) => "not-probe",
             Self::Conflict => "conflict",
+            Self::Misplaced { .. } => "misplaced",
         }
     }
 }

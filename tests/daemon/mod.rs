@@ -12,6 +12,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,8 +22,10 @@ use deferd::domain::policy::{AccessSwitch, Policy};
 use deferd::domain::time::Timestamp;
 use deferd::edge::http::{Change, Check, Host, Limits, Site, Switch, Token, serve};
 use deferd::engine::intake::Intake;
+use deferd::engine::partition::Partition;
 use deferd::engine::ports::Clock;
 use deferd::engine::shard::{self, Asks, Health};
+use deferd::engine::state::State;
 use deferd::engine::tail::Tails;
 use deferd::engine::worker::{Settings, Worker};
 use deferd::log::embedded::{self, Directory, Embedded, EmbeddedTails, Inboxes, Lock, Options};
@@ -152,14 +155,16 @@ impl Daemon {
             let log = Embedded::open(&directory, partition, Arc::clone(inbox), options).unwrap();
             ends.push(log.end());
             let waker = Arc::clone(inbox);
-            let (ask, questions) = Asks::new(Arc::new(move || waker.wake()));
+            let (send, questions) = channel();
+            let ask = Asks::new(partition, send, Arc::new(move || waker.wake()));
             let own = Arc::new(Health::default());
             asks.push(ask);
             health.push(Arc::clone(&own));
             let (settings, paused) = (setup.settings.clone(), Arc::clone(&paused));
             let cut = Arc::clone(&cut);
             shards.push(std::thread::spawn(move || {
-                let mut worker = Worker::open(log, WallClock, settings, None).unwrap();
+                let on = Partition::new(partition, State::default());
+                let mut worker = Worker::on(on, log, WallClock, settings).unwrap();
                 worker.log().caught_up();
                 let tidy = |worker: &mut Worker<Embedded, WallClock>| {
                     let needed = cut.load(Ordering::SeqCst);

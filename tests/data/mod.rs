@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use deferd::domain::policy::Policy;
 use deferd::domain::time::Timestamp;
 use deferd::engine::checkpoint::Chunk;
 use deferd::engine::intake::{Given, Intake};
@@ -75,7 +74,7 @@ impl DataDirectory {
             let options = Options { segment_bytes };
             let mut log = Embedded::open(&directory, number, Arc::clone(inbox), options).unwrap();
             log.caught_up();
-            let settings = Settings { reader: Reader::default(), policy: Policy::default() };
+            let settings = Settings::default();
             Worker::open(log, clock.clone(), settings, None).unwrap()
         });
         let workers = workers.collect();

@@ -15,7 +15,7 @@ fn a_slow_checkpoint_is_the_state_in_which_it_began() {
             let mut worker = open(MemoryLog::default(), &clock, None);
             let (mut at_once, mut slow, mut is_whole) = (Vec::new(), Vec::new(), false);
             let mut slice = |worker: &mut TestWorker| {
-                for chunk in worker.checkpoint_slice(most) {
+                for chunk in worker.only().checkpoint_slice(most) {
                     assert!(!is_whole, "a chunk after the last");
                     is_whole = chunk.is_last;
                     slow.push(chunk.bytes);
@@ -23,7 +23,7 @@ fn a_slow_checkpoint_is_the_state_in_which_it_began() {
             };
             for (index, (at, received)) in script.0.iter().enumerate() {
                 if index == begins {
-                    worker.begin_checkpoint(LOG);
+                    worker.only().begin_checkpoint(LOG);
                     at_once = worker.state().checkpoint(LOG);
                 }
                 if index > begins {
@@ -46,7 +46,7 @@ fn a_slow_checkpoint_is_the_state_in_which_it_began() {
             let log = std::mem::take(worker.log()).after_crash();
             worker = open(log, &clock, Some(state));
             same(&left(&mut worker), &whole, &when);
-            let replayed = deferd::engine::replay::restore(worker.log(), None).unwrap();
+            let replayed = super::followed(worker.log(), None);
             assert_eq!(known(worker.state()), known(&replayed), "{when}");
         }
     }
@@ -59,13 +59,13 @@ fn a_checkpoint_begun_again_is_the_later_one() {
     let mut worker = open(MemoryLog::default(), &SetClock::default(), None);
     for (index, (at, received)) in script.0.iter().enumerate() {
         if index % 10 == 9 {
-            worker.begin_checkpoint(LOG);
-            worker.checkpoint_slice(2);
+            worker.only().begin_checkpoint(LOG);
+            worker.only().checkpoint_slice(2);
         }
         go(&mut worker, *at, received);
     }
-    worker.begin_checkpoint(LOG);
-    let chunks: Vec<_> = std::iter::repeat_with(|| worker.checkpoint_slice(5))
+    worker.only().begin_checkpoint(LOG);
+    let chunks: Vec<_> = std::iter::repeat_with(|| worker.only().checkpoint_slice(5))
         .take(20)
         .flatten()
         .map(|chunk| chunk.bytes)

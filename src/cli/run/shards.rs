@@ -18,6 +18,7 @@ use crate::cli::measures::{Measures, Registry, Sources};
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 use crate::engine::checkpoint;
+use crate::engine::partition::Partition;
 use crate::engine::ports::Store;
 use crate::engine::shard::{self, Ask, Asks, Health};
 use crate::engine::state::State;
@@ -106,7 +107,8 @@ impl Shards {
         alive: &Sender<()>,
     ) -> anyhow::Result<()> {
         let number = log.partition();
-        let (asks, questions) = Asks::new(waker);
+        let (ask, questions) = channel();
+        let asks = Asks::new(number, ask, waker);
         let (health, seen) = (Arc::new(Health::default()), Arc::new(Mutex::new(Seen::default())));
         let tidy = Tidy::new(world, number, Arc::clone(&seen))?;
         let shard = Shard {
@@ -199,7 +201,7 @@ impl Shards {
 /// One shard, on its thread.
 struct Shard {
     directory: Directory,
-    questions: Receiver<Ask>,
+    questions: Receiver<(u32, Ask)>,
     health: Arc<Health>,
     orders: Orders,
     open: Arc<AtomicUsize>,
@@ -214,7 +216,8 @@ impl Shard {
         let watch = Stopwatch::start();
         let kept = kept_state(&self.directory, &log);
         let from = kept.as_ref().map_or(0, |state| state.next_seq);
-        let mut worker = match Worker::open(log, clock, settings, kept) {
+        let on = Partition::new(partition, kept.unwrap_or_default());
+        let mut worker = match Worker::on(on, log, clock, settings) {
             Ok(worker) => worker,
             Err(error) => {
                 return self.orders.give(Order::Failed(format!("partition {partition}: {error}")));

@@ -140,13 +140,13 @@ impl Tidy {
         let is_due = self.last.1.elapsed().as_secs() >= self.keys.checkpoint_seconds.into()
             && seq > self.last.0;
         if (wants_snapshot || is_due && !self.writing) && self.keeper.begin(seq, wants_snapshot) {
-            worker.begin_checkpoint(self.directory.identity(self.partition));
+            worker.only().begin_checkpoint(self.directory.identity(self.partition));
             self.writing = true;
             self.last = (seq, Stopwatch::start());
             self.asked = if wants_snapshot { segment } else { self.asked };
         }
         if self.writing && self.keeper.has_room() {
-            let chunks = worker.checkpoint_slice(SLICE);
+            let chunks = worker.only().checkpoint_slice(SLICE);
             self.writing = !chunks.iter().any(|chunk| chunk.is_last);
             self.keeper.take(chunks);
         }
@@ -178,7 +178,7 @@ impl Tidy {
 
     fn say(&self, worker: &mut EmbeddedWorker, counted: Option<Counted>) {
         let bytes = worker.log().bytes();
-        let timers = worker.timers();
+        let timers = worker.only().timers();
         let state = worker.state();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.beat += 1;
@@ -197,9 +197,9 @@ impl Tidy {
         let seq = worker.state().next_seq;
         // One that is under way is of an older state: it is given up for this one.
         if (self.writing || seq > self.last.0) && self.keeper.begin(seq, false) {
-            worker.begin_checkpoint(self.directory.identity(self.partition));
+            worker.only().begin_checkpoint(self.directory.identity(self.partition));
             while worker.state().is_cut() {
-                self.keeper.take_all(worker.checkpoint_slice(SLICE));
+                self.keeper.take_all(worker.only().checkpoint_slice(SLICE));
             }
         }
         self.keeper.finish();

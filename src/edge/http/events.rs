@@ -212,7 +212,8 @@ fn field_of(why: &Rejected) -> Option<String> {
         | Rejected::NotJson(_)
         | Rejected::TooDeep { .. }
         | Rejected::Probe(_)
-        | Rejected::Conflict => None,
+        | Rejected::Conflict
+        | Rejected::Misplaced { .. } => None,
     }
 }
 

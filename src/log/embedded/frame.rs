@@ -191,6 +191,7 @@ mod tests {
             bytes: b"{\"a\":1}".to_vec(),
         };
         Entry {
+            user: None,
             line: b"{\"seq\":7}".to_vec(),
             outputs: vec![output(Some("tel:+15145550100")), output(None)],
             fate: None,

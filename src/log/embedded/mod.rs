@@ -166,6 +166,8 @@ pub struct Embedded {
     reader: Option<Frames>,
     /// Polled, and not committed.
     polled: VecDeque<Waiting>,
+    /// Written, and not committed.
+    written: Vec<Batch>,
     /// Nothing later than this may ring as long as `catching_up` says so.
     floor: Timestamp,
     catching_up: bool,
@@ -194,6 +196,7 @@ impl Embedded {
             writer,
             reader: None,
             polled: VecDeque::new(),
+            written: Vec::new(),
         })
     }
 
@@ -271,7 +274,7 @@ impl Log for Embedded {
         Ok(self.polled.iter().take(most).map(|waiting| waiting.received.clone()).collect())
     }
 
-    fn taken_up_to(&mut self, now: Timestamp) -> Timestamp {
+    fn taken_up_to(&mut self, _: u32, now: Timestamp, _: Option<Timestamp>) -> Timestamp {
         if self.catching_up {
             return now.min(self.floor);
         }
@@ -279,25 +282,42 @@ impl Log for Embedded {
         self.inbox.next_logged().map_or(now, |logged| now.min(logged - just_before))
     }
 
-    fn commit(&mut self, batch: Batch) -> Result<(), LogError> {
-        self.writer.append(&batch)?;
-        let fates = batch.entries.into_iter().zip(batch.first_seq..).filter_map(|(entry, seq)| {
+    fn write(&mut self, batch: Batch) -> Result<(), LogError> {
+        self.written.push(batch);
+        Ok(())
+    }
+
+    fn wants_more(&self) -> bool {
+        false
+    }
+
+    fn commit(&mut self) -> Result<(), LogError> {
+        for batch in std::mem::take(&mut self.written) {
+            self.writer.append(&batch)?;
             let partition = self.partition;
-            entry.fate.map(|fate: Fate| Settled { partition, seq, fate })
-        });
-        for settled in fates {
-            if let Some(waiting) = self.polled.pop_front() {
-                waiting.ticket.settle(settled);
+            let fates =
+                batch.entries.into_iter().zip(batch.first_seq..).filter_map(|(entry, seq)| {
+                    entry.fate.map(|fate: Fate| Settled { partition, seq, fate })
+                });
+            for settled in fates {
+                if let Some(waiting) = self.polled.pop_front() {
+                    waiting.ticket.settle(settled);
+                }
             }
         }
         Ok(())
     }
 
-    fn journal(&mut self, seq: u64, most: usize) -> Result<Vec<Arc<[u8]>>, LogError> {
+    fn journal(
+        &mut self,
+        _: u32,
+        seq: u64,
+        most: usize,
+    ) -> Result<Option<Vec<Arc<[u8]>>>, LogError> {
         let end = self.writer.place();
         let mut reader = match self.reader.take().filter(|reader| reader.next_seq() == seq) {
             Some(reader) => reader,
-            None if seq >= end.seq => return Ok(Vec::new()),
+            None if seq >= end.seq => return Ok(Some(Vec::new())),
             None => Frames::within(self.writer.directory(), self.partition, seq)?,
         };
         let mut lines = Vec::with_capacity(most.min(1024));
@@ -308,10 +328,11 @@ impl Log for Embedded {
         if !lines.is_empty() {
             self.reader = Some(reader);
         }
-        Ok(lines)
+        Ok(Some(lines))
     }
 
-    fn resume(&mut self, after: &[Position]) {
+    fn resume(&mut self, _: u32, after: &[Position]) -> Result<(), LogError> {
         after.iter().for_each(|position| self.inbox.resume(position));
+        Ok(())
     }
 }

@@ -7,10 +7,19 @@ use std::time::Duration;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::ProducerContext;
 
 use super::topics::Topic;
+
+/// How a reader fetches, where the operator does not say otherwise: much at once, and back at once from
+/// the end of a partition, where a search or a restore wants to go elsewhere.
+const READING: [(&str, &str); 4] = [
+    ("fetch.wait.max.ms", "20"),
+    ("fetch.message.max.bytes", "4194304"),
+    ("queued.max.messages.kbytes", "16384"),
+    ("queued.min.messages", "100000"),
+];
 
 /// What is wrong with a cluster, named for who can act.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -123,9 +132,25 @@ impl Cluster {
     /// # Errors
     ///
     /// [`KafkaFault::Settings`].
-    pub fn reader(&self) -> Result<BaseConsumer<Said>, KafkaFault> {
+    pub(super) fn reader(&self) -> Result<BaseConsumer<Said>, KafkaFault> {
         let mut config = self.consuming();
         config.set("enable.partition.eof", "true");
+        for (key, value) in READING {
+            if config.get(key).is_none() {
+                config.set(key, value);
+            }
+        }
+        create(&config)
+    }
+
+    /// Sees how far partitions reach with what nobody has committed yet; it reads no records.
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaFault::Settings`].
+    pub(super) fn onlooker(&self) -> Result<BaseConsumer<Said>, KafkaFault> {
+        let mut config = self.consuming();
+        config.set("isolation.level", "read_uncommitted");
         create(&config)
     }
 
@@ -221,6 +246,10 @@ impl ClientContext for Said {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        // That a partition ends where it ends comes this way too.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
         tracing::debug!("kafka: {error}: {reason}");
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
     }

@@ -6,9 +6,13 @@
 //! Source: Apache Kafka's protocol as librdkafka speaks it; KIP-98 and KIP-447 for transactions.
 
 mod client;
+mod find;
+mod reader;
 mod settings;
 mod topics;
 
 pub use self::client::{Cluster, KafkaFault, Said};
+pub use self::find::Found;
+pub use self::reader::{Ends, Message, Next, Reader};
 pub use self::settings::{is_secret, refused_property};
 pub use self::topics::Topic;
