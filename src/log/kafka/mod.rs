@@ -5,14 +5,24 @@
 //!
 //! Source: Apache Kafka's protocol as librdkafka speaks it; KIP-98 and KIP-447 for transactions.
 
+mod ask;
 mod client;
+mod create;
 mod find;
 mod reader;
+mod review;
+mod rights;
+mod safe;
+mod said;
 mod settings;
 mod topics;
 
-pub use self::client::{Cluster, KafkaFault, Said};
+pub use self::ask::{Partition, Seen, View};
+pub use self::client::{Cluster, KafkaFault};
+pub use self::create::{Made, Plan, Planned};
 pub use self::find::Found;
 pub use self::reader::{Ends, Message, Next, Reader};
+pub use self::review::{Finding, Needs, Verdict};
+pub use self::said::Said;
 pub use self::settings::{is_secret, refused_property};
 pub use self::topics::Topic;
