@@ -9,7 +9,7 @@ use deferd::domain::time::Timestamp;
 use deferd::engine::intake::{Given, Intake, Refused};
 use deferd::engine::observer::Observer;
 use deferd::engine::ports::{Batch, Clock, Entry, Log};
-use deferd::engine::shard::{self, Asks, Health};
+use deferd::engine::shard::{self, Health};
 use deferd::engine::state::State;
 use deferd::engine::worker::{Settings, Worker};
 use deferd::log::embedded::{Directory, Embedded, Frames, Inboxes, Limits, Options, Until};
@@ -105,7 +105,8 @@ fn append() {
     let records = 1_000_000_usize;
     let round = timed(|| {
         for commit in 0..records / 1000 {
-            let entry = || Entry { line: line.clone(), outputs: Vec::new(), fate: None };
+            let entry =
+                || Entry { line: line.clone(), user: None, outputs: Vec::new(), fate: None };
             let entries = (0..1000).map(|_| entry()).collect();
             let at = Timestamp::from_millis(1);
             let first_seq = commit as u64 * 1000;

@@ -124,6 +124,21 @@ measures! {
     SENT: "deferd_sink_sent_total" Counter Count ["sink", "result"]
         "What a sink sent: ok; again: it will be tried again; refused: a 4xx; late: its deadline passed.";
 
+    LAG: "deferd_kafka_lag_records" Gauge Count ["partition"]
+        "Inputs of a partition that waited when its ends were last looked up.";
+    TRANSACTIONS: "deferd_kafka_transactions_total" Counter Count ["shard"]
+        "Transactions committed.";
+    COMMITTING: "deferd_kafka_commit_seconds_total" Counter Seconds ["shard"]
+        "How long all these commits took.";
+    ABORTS: "deferd_kafka_aborts_total" Counter Count ["shard"]
+        "Transactions aborted: what was decided in them is decided again.";
+    ROTATIONS: "deferd_kafka_rotations_total" Counter Count ["shard"]
+        "Producers changed for a new one after a slow, failed or unanswered commit.";
+    REBALANCES: "deferd_kafka_rebalances_total" Counter Count ["shard"]
+        "How often the group took partitions back to share them out anew.";
+    RESTORE: "deferd_restore_seconds" Gauge Seconds ["partition"]
+        "How long a partition last took to be restored, its predecessor's last commit included.";
+
     POLICY: "deferd_policy_info" Gauge Count ["digest"]
         "1 for the policy in force, 0 for one that was.";
     SWITCH: "deferd_switch" Gauge Count ["key"]

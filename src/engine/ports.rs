@@ -107,6 +107,9 @@ pub trait Log {
     /// Whether the commit under way had better take more first, since it costs the same for many.
     fn wants_more(&self) -> bool;
 
+    /// Whether inputs that were not taken wait in the log, for the next process too.
+    fn keeps_what_waits(&self) -> bool;
+
     /// Makes all that was written durable, together or not at all.
     ///
     /// # Errors

@@ -5,14 +5,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use super::observer::Observer;
 use super::partition::Partition;
 use super::ports::{Clock, Log, LogError};
 use super::state::State;
-use super::worker::{Hand, Worker, WorkerError};
+use super::worker::{self, Worker, WorkerError};
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 
@@ -28,7 +28,7 @@ pub trait Desk {
     /// What time it is for this partition: never before its last record.
     fn now(&self) -> Timestamp;
     /// Decides by another policy from the next step on; `by`: who changed it by hand.
-    fn change_policy(&mut self, policy: Policy, by: Option<Hand>);
+    fn change_policy(&mut self, policy: Policy, by: Option<worker::Hand>);
 }
 
 /// A partition, between two steps.
@@ -46,7 +46,7 @@ impl Desk for Between<'_> {
         self.now.max(self.partition.state().at)
     }
 
-    fn change_policy(&mut self, policy: Policy, by: Option<Hand>) {
+    fn change_policy(&mut self, policy: Policy, by: Option<worker::Hand>) {
         self.partition.change_policy(policy, by);
     }
 }
@@ -54,12 +54,14 @@ impl Desk for Between<'_> {
 /// A question, or an order.
 pub type Ask = Box<dyn FnOnce(&mut dyn Desk) + Send>;
 
+/// Hands an ask to whoever holds a partition; drops it where nobody here does.
+pub type Hand = Arc<dyn Fn(u32, Ask) + Send + Sync>;
+
 /// Asks one partition; cloned at will.
 #[derive(Clone)]
 pub struct Asks {
     partition: u32,
-    send: Sender<(u32, Ask)>,
-    wake: Arc<dyn Fn() + Send + Sync>,
+    hand: Hand,
 }
 
 impl std::fmt::Debug for Asks {
@@ -69,24 +71,49 @@ impl std::fmt::Debug for Asks {
 }
 
 impl Asks {
-    /// A way to ask a partition, by the other end of what its shard hears; `wake` ends the shard's wait
-    /// for inputs.
+    /// A way to ask a partition.
     #[must_use]
-    pub fn new(
-        partition: u32,
-        send: Sender<(u32, Ask)>,
-        wake: Arc<dyn Fn() + Send + Sync>,
-    ) -> Self {
-        Self { partition, send, wake }
+    pub fn new(partition: u32, hand: Hand) -> Self {
+        Self { partition, hand }
     }
 
     /// Asks; the answer is whatever the question does with what it sees. A shard that has ended, or does
     /// not hold the partition, drops it unasked.
     pub fn ask(&self, ask: Ask) {
-        if self.send.send((self.partition, ask)).is_ok() {
-            (self.wake)();
-        }
+        (self.hand)(self.partition, ask);
     }
+}
+
+/// Who is asked about which partition.
+pub trait Desks: Send + Sync {
+    /// How many partitions there are, here and elsewhere.
+    fn partitions(&self) -> u32;
+
+    /// Whoever decides for a partition; `None`: nobody here, now.
+    fn of(&self, partition: u32) -> Option<Asks>;
+}
+
+impl Desks for Vec<Asks> {
+    fn partitions(&self) -> u32 {
+        u32::try_from(self.len()).unwrap_or(u32::MAX)
+    }
+
+    fn of(&self, partition: u32) -> Option<Asks> {
+        self.get(partition as usize).cloned()
+    }
+}
+
+/// Hands asks to one shard, which is woken by `wake` from its wait for inputs; the other end is for
+/// [`run`].
+#[must_use]
+pub fn to_shard(wake: Arc<dyn Fn() + Send + Sync>) -> (Hand, Receiver<(u32, Ask)>) {
+    let (send, receive) = channel();
+    let hand: Hand = Arc::new(move |partition, ask| {
+        if send.send((partition, ask)).is_ok() {
+            wake();
+        }
+    });
+    (hand, receive)
 }
 
 /// How a shard is doing; shared with whoever reports it.
@@ -115,7 +142,8 @@ impl Health {
 }
 
 /// Runs a shard until it is stopped: `tidy` is called between steps, and does what need not wait for one;
-/// it says whether it wants to go on at once. What waits when it is stopped is still taken.
+/// it says whether it wants to go on at once. What waits when it is stopped is still taken, unless the
+/// log keeps it.
 ///
 /// # Errors
 ///
@@ -151,7 +179,7 @@ pub fn run<L: Log, C: Clock>(
             health.set(None);
         }
         let goes_on = tidy(worker);
-        if done.records == 0 && stopping {
+        if stopping && (done.records == 0 || worker.log().keeps_what_waits()) {
             return Ok(());
         }
         patience = if done.records > 0 || goes_on { Duration::ZERO } else { quiet_for(worker) };

@@ -117,6 +117,10 @@ impl Log for MemoryLog {
         false
     }
 
+    fn keeps_what_waits(&self) -> bool {
+        false
+    }
+
     fn commit(&mut self) -> Result<(), LogError> {
         let written = std::mem::take(&mut self.written);
         if std::mem::take(&mut self.fail.commit) {

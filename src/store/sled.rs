@@ -36,7 +36,7 @@ const CHECKPOINT: &str = "checkpoint-";
 const FORMAT: &str = "deferd checkpoint 1";
 
 /// The checkpoints of one partition, in a folder of their own.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct DiskStore {
     folder: PathBuf,
 }

@@ -46,7 +46,7 @@ fn a_slow_checkpoint_is_the_state_in_which_it_began() {
             let log = std::mem::take(worker.log()).after_crash();
             worker = open(log, &clock, Some(state));
             same(&left(&mut worker), &whole, &when);
-            let replayed = super::followed(worker.log(), None);
+            let replayed = followed(worker.log(), None);
             assert_eq!(known(worker.state()), known(&replayed), "{when}");
         }
     }

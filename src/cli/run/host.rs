@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use super::seen::Seen;
 use super::shards::Shards;
 use super::sinks::Sinks;
 use super::switches::{Switches, key};
-use super::tidy::Seen;
 use crate::cli::clock::{SteadyClock, Stopwatch};
 use crate::cli::measures::{self, Registry};
 use crate::domain::event::Access;
@@ -26,7 +26,8 @@ const DISK: u64 = 16 << 20;
 /// The daemon, as its HTTP server sees it.
 pub(super) struct Daemon {
     pub(super) shards: Arc<Shards>,
-    pub(super) inboxes: Arc<Inboxes<SteadyClock>>,
+    /// What waits for each partition of a data directory; none with Kafka.
+    pub(super) inboxes: Option<Arc<Inboxes<SteadyClock>>>,
     pub(super) switches: Arc<Switches>,
     pub(super) sinks: Sinks,
     pub(super) registry: Registry,
@@ -43,7 +44,8 @@ impl Daemon {
 
     /// Whether every shard decides by this policy, and its journal says so.
     fn is_journalled(&self, digest: &str) -> bool {
-        self.shards.asks.iter().all(|asks| {
+        self.shards.seen().iter().all(|(partition, _)| {
+            let Some(asks) = self.shards.asks.get(*partition as usize) else { return true };
             let (tell, told) = channel();
             asks.ask(Box::new(move |desk| {
                 tell.send(desk.state().policy.digest()).unwrap_or_default();
@@ -64,11 +66,10 @@ impl Host for Daemon {
 
     fn checks(&self) -> Vec<Check> {
         let check = |name: &str, fault: Option<String>| Check { name: name.to_owned(), fault };
-        let open = !self.shards.are_open();
         let behind = self.shards.behind(self.clock.now());
         let disk = measures::disk_free_bytes(&self.data_dir).filter(|free| *free < DISK);
         vec![
-            check("restored", open.then(|| "the state is still being restored".to_owned())),
+            check("restored", self.shards.pending.first()),
             check("journal", self.trouble()),
             check("disk", disk.map(|free| format!("{free} bytes are free in the data directory"))),
             check(
@@ -96,22 +97,28 @@ impl Host for Daemon {
         let registry = &self.registry;
         let set = |measure, labels: &[&str], value: f64| registry.gauge(measure, labels).set(value);
         let count = |value: usize| value as f64;
-        let seen: Vec<Seen> = self.shards.seen();
+        let seen: Vec<(u32, Seen)> = self.shards.seen();
         let now = self.clock.now();
         set(&m::READY, &[], f64::from(u8::from(self.checks().iter().all(|c| c.fault.is_none()))));
-        set(&m::USERS, &[], count(seen.iter().map(|seen| seen.users).sum()));
-        set(&m::TIMERS, &[], count(seen.iter().map(|seen| seen.timers).sum()));
+        set(&m::USERS, &[], count(seen.iter().map(|(_, seen)| seen.users).sum()));
+        set(&m::TIMERS, &[], count(seen.iter().map(|(_, seen)| seen.timers).sum()));
         for (place, standing) in Standing::ALL.iter().enumerate() {
-            let waiting = |seen: &Seen| seen.counted.standing.get(place).copied().unwrap_or(0);
+            let waiting =
+                |(_, seen): &(u32, Seen)| seen.counted.standing.get(place).copied().unwrap_or(0);
             set(&m::WAITING, &[standing.name()], seen.iter().map(waiting).sum::<u64>() as f64);
         }
-        let oldest = seen.iter().filter_map(|seen| seen.counted.oldest).min();
+        let oldest = seen.iter().filter_map(|(_, seen)| seen.counted.oldest).min();
         set(&m::OLDEST, &[], oldest.map_or(0.0, |oldest| now.since(oldest).as_secs_f64()));
-        for (number, seen) in seen.iter().enumerate() {
+        for (number, seen) in &seen {
             let partition = number.to_string();
             let labels = [partition.as_str()];
-            let waiting = self.inboxes.all.get(number).map_or(0, |inbox| inbox.len());
-            set(&m::QUEUE, &labels, count(waiting));
+            match &self.inboxes {
+                Some(inboxes) => {
+                    let inbox = inboxes.all.get(*number as usize);
+                    set(&m::QUEUE, &labels, count(inbox.map_or(0, |inbox| inbox.len())));
+                }
+                None => set(&m::LAG, &labels, seen.lag as f64),
+            }
             set(&m::JOURNAL_SEQ, &labels, seen.seq as f64);
             set(&m::JOURNAL_BYTES, &labels, seen.bytes as f64);
             let (at, took) = seen.kept.checkpoint.unwrap_or_default();
@@ -126,7 +133,7 @@ impl Host for Daemon {
             set(&m::MEMORY, &[], memory as f64);
         }
         for digest in self.shards.policies() {
-            let in_force = seen.iter().any(|seen| seen.policy == digest);
+            let in_force = seen.iter().any(|(_, seen)| seen.policy == digest);
             set(&m::POLICY, &[&digest], f64::from(u8::from(in_force)));
         }
         for access in [Access::Cpm, Access::Sms] {

@@ -50,21 +50,24 @@ impl std::fmt::Debug for Job {
 }
 
 impl Keeper {
-    /// Starts the thread.
+    /// Starts the thread. Checkpoints go to `store`; snapshots to a data directory, where there is one.
     ///
     /// # Errors
     ///
     /// The system refuses.
     pub(super) fn start(
-        directory: &Directory,
         partition: u32,
+        store: DiskStore,
+        snapshots: Option<Directory>,
         clock: SteadyClock,
     ) -> anyhow::Result<Self> {
-        let snapshot = directory.snapshots(partition)?.last().copied().unwrap_or_default();
+        let kept =
+            snapshots.as_ref().map(|directory| directory.snapshots(partition)).transpose()?;
+        let snapshot = kept.and_then(|kept| kept.last().copied()).unwrap_or_default();
         let kept = Arc::new(Mutex::new(Kept { snapshot, checkpoint: None }));
         let (jobs, todo) = sync_channel(1);
-        let (directory, told) = (directory.clone(), Arc::clone(&kept));
-        let work = move || keep(&directory, partition, &clock, &todo, &told);
+        let told = Arc::clone(&kept);
+        let work = move || keep(partition, store, snapshots.as_ref(), &clock, &todo, &told);
         let thread =
             std::thread::Builder::new().name(format!("checkpoint-{partition}")).spawn(work)?;
         let waiting = std::collections::VecDeque::new();
@@ -131,20 +134,21 @@ impl Keeper {
 }
 
 fn keep(
-    directory: &Directory,
     partition: u32,
+    mut store: DiskStore,
+    snapshots: Option<&Directory>,
     clock: &SteadyClock,
     jobs: &Receiver<Job>,
     kept: &Mutex<Kept>,
 ) {
-    let mut store = store(directory, partition);
     for Job { seq, is_snapshot, chunks } in jobs {
         let watch = Stopwatch::start();
         let mut chunks = chunks.into_iter();
-        let written = if is_snapshot {
-            directory.keep_snapshot(partition, seq, &mut chunks).map_err(|fault| fault.to_string())
-        } else {
-            store.save(&mut chunks)
+        let written = match snapshots.filter(|_| is_snapshot) {
+            Some(directory) => directory
+                .keep_snapshot(partition, seq, &mut chunks)
+                .map_err(|fault| fault.to_string()),
+            None => store.save(&mut chunks),
         };
         // What the disk refused is not handed over any longer.
         drop(chunks);
@@ -166,7 +170,7 @@ fn keep(
     }
 }
 
-/// Where the checkpoints of a partition are kept.
+/// Where the checkpoints of a partition of a data directory are kept.
 pub(super) fn store(directory: &Directory, partition: u32) -> DiskStore {
     DiskStore::new(directory.partition(partition).join("checkpoint"))
 }

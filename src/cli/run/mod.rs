@@ -1,9 +1,12 @@
 //! `deferd run`: the daemon. Everything is opened here, in order, and closed in the opposite one.
 
+mod embedded;
 mod feed;
+mod group;
 mod host;
 mod keeper;
 mod logging;
+mod seen;
 mod shards;
 mod signals;
 mod sinks;
@@ -16,31 +19,48 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use sd_notify::NotifyState;
 
+use self::embedded::Waits;
 use self::host::Daemon;
 use self::shards::{Shards, World};
 use self::signals::{Order, Orders};
 use self::sinks::{Sent, Sinks};
 use self::switches::Switches;
 use super::clock::{SteadyClock, WallClock};
-use super::config::{Config, ConfigError, Loaded};
+use super::config::{Config, ConfigError, Loaded, LogKind};
 use super::lines::Lines;
 use super::measures::{self, Registry};
 use super::{Answer, BadConfig, args, settings};
-use crate::edge::http::{self, ROUTES, Site, Token};
+use crate::edge::http::{self, Feeds, ROUTES, Site, Token};
 use crate::edge::sink;
 use crate::engine::intake::Intake;
 use crate::engine::ports::Clock;
-use crate::engine::tail::Tails;
-use crate::log::embedded::{Directory, Inboxes, Limits, LogFault};
+use crate::engine::shard::Desks;
+use crate::engine::tail::Journals;
+use crate::log::embedded::{Directory, Inboxes, Lock};
+use crate::log::kafka::Post;
 
 /// How often the daemon looks at itself.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Reads the configuration again.
 type Load<'a> = &'a dyn Fn() -> Result<Loaded, ConfigError>;
+
+/// What the daemon works on.
+struct Backend {
+    shards: Arc<Shards>,
+    intake: Arc<dyn Intake>,
+    desks: Arc<dyn Desks>,
+    journals: Arc<dyn Journals>,
+    feeds: Feeds,
+    inboxes: Option<Arc<Inboxes<SteadyClock>>>,
+    /// What is under way to input topics.
+    post: Option<Arc<Post>>,
+    /// Held as long as we write.
+    _lock: Lock,
+}
 
 /// Runs it until it is stopped.
 ///
@@ -56,6 +76,7 @@ pub(super) fn run(
     let mut settings = settings(&loaded).map_err(BadConfig)?;
     let config = &loaded.config;
     let token = token(config).map_err(BadConfig)?;
+    sinks::check(config).map_err(BadConfig)?;
     logging::begin(&config.logging, random()?);
 
     raise_open_files();
@@ -69,86 +90,78 @@ pub(super) fn run(
     listener.set_nonblocking(true).context("the listening socket")?;
     let address = listener.local_addr().context("the listening socket")?;
 
-    let embedded = &config.embedded;
-    let (directory, _lock) =
-        Directory::claim(&config.run.data_dir, embedded.partitions, u64::from_le_bytes(random()?))
-            .map_err(|fault| {
-                let is_config = matches!(fault, LogFault::Partitions { .. });
-                if is_config { BadConfig(fault.into()).into() } else { anyhow!(fault) }
-            })?;
-    let switches = Arc::new(Switches::open(&directory.path, settings.policy.clone())?);
-    for (switch, value, operator) in switches.moved() {
-        tracing::warn!(switch, ?value, operator, "a kill switch is set by hand");
-    }
-    settings.policy = switches.policy();
-    let clock = SteadyClock::start();
-    let limits = Limits {
-        inputs: embedded.queue_inputs as usize,
-        bytes: usize::try_from(embedded.queue_bytes).unwrap_or(usize::MAX),
-    };
-    let inboxes = Arc::new(Inboxes::new(embedded.partitions, limits, clock.clone()));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     let orders = signals::listen(runtime.handle())?;
+    let (clock, registry) = (SteadyClock::start(), Registry::new());
+    let place = match config.log {
+        LogKind::Embedded => Place::Directory(embedded::claim(config)?),
+        LogKind::Kafka => Place::Cluster(group::claim(config)?),
+    };
+    let path = place.path().to_owned();
+    let switches = Arc::new(Switches::open(&path, settings.policy.clone())?);
+    for (switch, value, operator) in switches.moved() {
+        tracing::warn!(switch, ?value, operator, "a kill switch is set by hand");
+    }
+    settings.policy = switches.policy();
     // A pipe may never end; a file is what came while we were down.
     let is_file = args.input.as_ref().is_some_and(|path| path.as_os_str() != "-");
     let reading = Arc::new(AtomicBool::new(is_file));
-    let registry = Registry::new();
     let sinks = Sinks::default();
-    let needed: Arc<dyn Fn(u32) -> u64 + Send + Sync> = {
-        let sinks = sinks.clone();
-        Arc::new(move |partition| sinks.needed(partition))
-    };
     tracing::info!(
-        data_dir = %directory.path.display(),
-        partitions = embedded.partitions,
+        data_dir = %path.display(),
         policy = settings.policy.digest(),
         "deferd {} begins", env!("CARGO_PKG_VERSION")
     );
-    let shards = Arc::new(Shards::open(&World {
-        directory: &directory,
-        inboxes: &inboxes,
-        clock: &clock,
-        settings: &settings,
-        config,
-        orders: &orders,
-        registry: &registry,
-        reading: &reading,
-        needed: &needed,
-    })?);
-
-    let intake: Arc<dyn Intake> = Arc::clone(&inboxes) as Arc<dyn Intake>;
-    sinks.start(
-        config,
-        &directory.path.join("sinks"),
-        &registry,
-        sink::World {
-            tails: Arc::clone(&shards.tails) as Arc<dyn Tails>,
-            intake: Arc::clone(&intake),
-            clock: Arc::new(clock.clone()),
-            watch: Arc::new(Sent(registry.clone())),
-        },
-    )?;
+    let world =
+        World { clock: &clock, settings: &settings, config, orders: &orders, registry: &registry };
+    let backend = match place {
+        Place::Directory(claimed) => {
+            let needed = sinks.clone();
+            let waits = Waits {
+                reading: Arc::clone(&reading),
+                needed: Arc::new(move |partition| needed.needed(partition)),
+            };
+            embedded::open(&world, &waits, claimed)?
+        }
+        Place::Cluster(claimed) => group::open(&world, claimed)?,
+    };
+    let shards = Arc::clone(&backend.shards);
+    let intake = Arc::clone(&backend.intake);
+    if let Feeds::Here(tails) = &backend.feeds {
+        sinks.start(
+            config,
+            &path.join("sinks"),
+            &registry,
+            sink::World {
+                tails: Arc::clone(tails),
+                intake: Arc::clone(&intake),
+                clock: Arc::new(clock.clone()),
+                watch: Arc::new(Sent(registry.clone())),
+            },
+        )?;
+    }
     let stopping = Arc::new(AtomicBool::new(false));
     registry.routes(&ROUTES.iter().map(|(_, route, _)| *route).collect::<Vec<_>>());
     registry.gauge(&measures::START, &[]).set(measures::seconds(WallClock.now()));
     let site = Site {
         intake: Arc::clone(&intake),
-        asks: shards.asks.clone(),
-        tails: Arc::clone(&shards.tails) as Arc<dyn Tails>,
+        desks: Arc::clone(&backend.desks),
+        journals: Arc::clone(&backend.journals),
+        feeds: backend.feeds.clone(),
         reader: settings.reader.clone(),
         clock: Arc::new(clock.clone()),
         host: Arc::new(Daemon {
             shards: Arc::clone(&shards),
-            inboxes: Arc::clone(&inboxes),
+            inboxes: backend.inboxes.clone(),
             switches: Arc::clone(&switches),
             sinks: sinks.clone(),
             registry: registry.clone(),
             clock: clock.clone(),
-            data_dir: directory.path,
-            queue_limit: embedded.queue_inputs,
+            data_dir: path,
+            queue_limit: config.embedded.queue_inputs,
             stopping: Arc::clone(&stopping),
         }),
         token: Arc::clone(&token),
@@ -190,12 +203,19 @@ pub(super) fn run(
     let failed = daemon.follow(&orders, load);
 
     notify(NotifyState::Stopping);
-    tracing::info!("stopping: what waits is taken");
+    tracing::info!("stopping: what was begun is finished");
     stopping.store(true, Ordering::SeqCst);
-    inboxes.all.iter().for_each(|inbox| inbox.close());
+    if let Some(inboxes) = &backend.inboxes {
+        inboxes.all.iter().for_each(|inbox| inbox.close());
+    }
+    if let Some(post) = &backend.post {
+        post.close(patience);
+    }
     let stopped = shards.stop(patience);
     sinks.stop(patience);
-    shards.tails.wake();
+    if let Feeds::Here(tails) = &backend.feeds {
+        tails.wake();
+    }
     drop(close);
     // Whoever still reads an answer has had its time with the shards.
     let cut_off = runtime.block_on(async {
@@ -216,6 +236,22 @@ pub(super) fn run(
     }
     tracing::info!("stopped");
     Ok(Answer::Done)
+}
+
+/// What was claimed before anything was started.
+enum Place {
+    Directory((Directory, Lock)),
+    Cluster(group::Claim),
+}
+
+impl Place {
+    /// Where this process keeps what is its own.
+    fn path(&self) -> &Path {
+        match self {
+            Self::Directory((directory, _)) => &directory.path,
+            Self::Cluster(claim) => &claim.path,
+        }
+    }
 }
 
 /// A daemon that runs.
@@ -241,17 +277,20 @@ impl Running<'_> {
                     self.reload(load);
                     notify(NotifyState::Ready);
                 }
-                Some(Order::Open) if self.shards.are_open() => {
-                    ready = true;
-                    notify(NotifyState::Ready);
+                Some(Order::Open) if self.shards.pending.first().is_none() => {
+                    if !std::mem::replace(&mut ready, true) {
+                        notify(NotifyState::Ready);
+                    }
                     tracing::info!("ready");
                 }
                 Some(Order::Open) => {}
                 None => {
                     self.registry.tidy();
                     // A shard that hangs is not helped by a ping.
-                    let now: Vec<u64> = self.shards.seen().iter().map(|seen| seen.beat).collect();
-                    let alive = now.iter().zip(&beats).all(|(now, before)| now != before);
+                    let seen = self.shards.seen();
+                    let now: Vec<_> =
+                        seen.iter().map(|(number, seen)| (*number, seen.beat)).collect();
+                    let alive = now.iter().all(|beat| !beats.contains(beat));
                     if ready && alive {
                         notify(NotifyState::Watchdog);
                     }

@@ -1,50 +1,24 @@
 //! What a shard does between two steps: keeps its state, removes what is old, says how it is doing.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::keeper::{Keeper, Kept};
+use super::embedded::Waits;
+use super::keeper::{self, Keeper};
+use super::seen::{Report, Seen};
 use super::shards::World;
 use crate::cli::clock::{SteadyClock, Stopwatch};
 use crate::cli::config::Embedded as Keys;
 use crate::domain::time::Timestamp;
-use crate::engine::census::{Census, Counted};
 use crate::engine::ports::Clock;
 use crate::engine::worker::Worker;
 use crate::log::embedded::{Directory, Embedded};
 
 /// Users written between two steps, as long as a checkpoint is under way.
 const SLICE: usize = 1000;
-/// Tables of users counted between two steps.
-const TABLES: usize = 8;
-/// How often a shard says how it is doing.
-const SAY_EVERY: Duration = Duration::from_millis(500);
 /// How often old segments are looked for.
 const RETENTION_EVERY: Duration = Duration::from_secs(10);
-
-/// What a shard says of itself.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Seen {
-    /// Moves as long as it works.
-    pub(super) beat: u64,
-    /// Users of whom something is known.
-    pub(super) users: usize,
-    /// Alarms that will ring.
-    pub(super) timers: usize,
-    /// Messages that wait.
-    pub(super) counted: Counted,
-    /// The next record.
-    pub(super) seq: u64,
-    /// When the last one was decided.
-    pub(super) at: Timestamp,
-    /// Bytes of the journal.
-    pub(super) bytes: u64,
-    /// What is kept of the state.
-    pub(super) kept: Kept,
-    /// The policy in force.
-    pub(super) policy: String,
-}
 
 type EmbeddedWorker = Worker<Embedded, SteadyClock>;
 
@@ -67,9 +41,7 @@ pub(super) struct Tidy {
     caught_up: bool,
     needed: Arc<dyn Fn(u32) -> u64 + Send + Sync>,
     looked: Stopwatch,
-    census: Census,
-    seen: Arc<Mutex<Seen>>,
-    said: Stopwatch,
+    report: Report,
 }
 
 impl Tidy {
@@ -78,26 +50,31 @@ impl Tidy {
     /// The snapshots cannot be listed, or no thread started.
     pub(super) fn new(
         world: &World<'_>,
+        waits: &Waits,
+        directory: &Directory,
         partition: u32,
         seen: Arc<Mutex<Seen>>,
     ) -> anyhow::Result<Self> {
         let keys = world.config.embedded.clone();
         Ok(Self {
             partition,
-            directory: world.directory.clone(),
+            directory: directory.clone(),
             clock: world.clock.clone(),
-            keeper: Keeper::start(world.directory, partition, world.clock.clone())?,
+            keeper: Keeper::start(
+                partition,
+                keeper::store(directory, partition),
+                Some(directory.clone()),
+                world.clock.clone(),
+            )?,
             writing: false,
             last: (0, Stopwatch::start()),
             asked: 0,
-            reading: Arc::clone(world.reading),
+            reading: Arc::clone(&waits.reading),
             rings_from: world.clock.now() + Duration::from_secs(keys.catch_up_seconds.into()),
             caught_up: false,
-            needed: Arc::clone(world.needed),
+            needed: Arc::clone(&waits.needed),
             looked: Stopwatch::start(),
-            census: Census::default(),
-            seen,
-            said: Stopwatch::start(),
+            report: Report::to(seen),
             keys,
         })
     }
@@ -125,11 +102,11 @@ impl Tidy {
                 self.asked = self.keeper.kept().snapshot;
             }
         }
-        let counted = self.census.count_on(worker.state(), self.clock.now(), TABLES);
-        if counted.is_some() || self.said.elapsed() >= SAY_EVERY {
-            self.said = Stopwatch::start();
-            self.say(worker, counted);
-        }
+        let bytes = worker.log().bytes();
+        self.report.go_on(worker.only(), self.clock.now(), |seen| {
+            seen.bytes = bytes;
+            seen.kept = self.keeper.kept();
+        });
         self.writing && self.keeper.has_room()
     }
 
@@ -174,22 +151,6 @@ impl Tidy {
             }
             Err(fault) => tracing::warn!("old segments stay: {fault}"),
         }
-    }
-
-    fn say(&self, worker: &mut EmbeddedWorker, counted: Option<Counted>) {
-        let bytes = worker.log().bytes();
-        let timers = worker.only().timers();
-        let state = worker.state();
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.beat += 1;
-        seen.users = state.users.len();
-        seen.timers = timers;
-        seen.counted = counted.unwrap_or_else(|| seen.counted.clone());
-        seen.seq = state.next_seq;
-        seen.at = state.at;
-        seen.bytes = bytes;
-        seen.kept = self.keeper.kept();
-        seen.policy = state.policy.digest();
     }
 
     /// The last checkpoint, so that the next start has nothing to replay.

@@ -44,6 +44,44 @@ pub struct Lock {
     _file: File,
 }
 
+impl Lock {
+    /// Takes the right to write a folder, which is made where it is missing, for us alone to read: it
+    /// holds numbers and messages.
+    ///
+    /// # Errors
+    ///
+    /// [`LogFault::Held`]: another process writes it.
+    pub fn claim(path: &Path) -> Result<Self, LogFault> {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o750)
+            .create(path)
+            .map_err(|error| LogFault::io("make", path, error))?;
+        let name = path.join("lock");
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&name)
+            .map_err(|error| LogFault::io("open", &name, error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let pid = pid_in(&mut file);
+                return Err(LogFault::Held { path: path.to_owned(), pid });
+            }
+            Err(TryLockError::Error(error)) => return Err(LogFault::io("lock", &name, error)),
+        }
+        // Text for people; where the disk is full it stays what it was.
+        let _ = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", std::process::id()));
+        Ok(Self { _file: file })
+    }
+}
+
 impl Directory {
     /// Reads what a data directory says of itself.
     ///
@@ -80,13 +118,7 @@ impl Directory {
     /// [`LogFault::Held`] where another process writes it, [`LogFault::Partitions`] where it has another
     /// number of partitions, and whatever [`open`](Self::open) and the system say.
     pub fn claim(path: &Path, partitions: u32, id: u64) -> Result<(Self, Lock), LogFault> {
-        // It holds numbers and messages: nobody else's to read.
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o750)
-            .create(path)
-            .map_err(|error| LogFault::io("make", path, error))?;
-        let lock = lock(path)?;
+        let lock = Lock::claim(path)?;
         let directory = match Self::open(path) {
             Err(LogFault::NoDirectory { .. }) => Self::make(path, partitions, id)?,
             opened => opened?,
@@ -136,31 +168,6 @@ impl Directory {
             Err(_) => Some(pid_in(&mut file)),
         }
     }
-}
-
-fn lock(path: &Path) -> Result<Lock, LogFault> {
-    let name = path.join("lock");
-    let mut file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&name)
-        .map_err(|error| LogFault::io("open", &name, error))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let pid = pid_in(&mut file);
-            return Err(LogFault::Held { path: path.to_owned(), pid });
-        }
-        Err(TryLockError::Error(error)) => return Err(LogFault::io("lock", &name, error)),
-    }
-    // Text for people; where the disk is full it stays what it was.
-    let _ = file
-        .set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| writeln!(file, "{}", std::process::id()));
-    Ok(Lock { _file: file })
 }
 
 fn pid_in(file: &mut File) -> String {

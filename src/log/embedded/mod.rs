@@ -291,13 +291,17 @@ impl Log for Embedded {
         false
     }
 
+    fn keeps_what_waits(&self) -> bool {
+        false
+    }
+
     fn commit(&mut self) -> Result<(), LogError> {
         for batch in std::mem::take(&mut self.written) {
             self.writer.append(&batch)?;
             let partition = self.partition;
             let fates =
                 batch.entries.into_iter().zip(batch.first_seq..).filter_map(|(entry, seq)| {
-                    entry.fate.map(|fate: Fate| Settled { partition, seq, fate })
+                    entry.fate.map(|fate: Fate| Settled::Decided { partition, seq, fate })
                 });
             for settled in fates {
                 if let Some(waiting) = self.polled.pop_front() {

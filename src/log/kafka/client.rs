@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use rdkafka::admin::AdminClient;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, ProducerContext};
 
 use super::said::{Said, meaning, words};
 use super::topics::Topic;
 
+/// How a consumer fetches, where the operator does not say otherwise.
+const CONSUMING: [(&str, &str); 2] = [("fetch.queue.backoff.ms", "5"), ("check.crcs", "true")];
 /// How a reader fetches, where the operator does not say otherwise: much at once, and back at once from
 /// the end of a partition, where a search or a restore wants to go elsewhere.
 const READING: [(&str, &str); 4] = [
@@ -94,6 +96,18 @@ impl Cluster {
         format!("{}{}", self.prefix, topic.name())
     }
 
+    /// What tells this cluster, and our topics in it, from all others.
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaFault::Unreachable`].
+    pub fn identity(&self) -> Result<String, KafkaFault> {
+        let client = self.reader()?;
+        let id = client.client().fetch_cluster_id(Duration::from_secs(10));
+        let id = id.ok_or_else(|| self.unreachable(client.context(), &KafkaError::Canceled))?;
+        Ok(format!("{id}/{}", self.topic(Topic::Journal)))
+    }
+
     /// What every client is set up with; `usual` is what the operator's properties may change.
     fn client(&self, usual: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
@@ -118,8 +132,8 @@ impl Cluster {
     }
 
     /// What every consumer is set up with; in no group by itself.
-    fn consuming(&self) -> ClientConfig {
-        let mut config = self.client(&[("fetch.queue.backoff.ms", "5"), ("check.crcs", "true")]);
+    fn consuming(&self, usual: &[(&str, &str)]) -> ClientConfig {
+        let mut config = self.client(usual);
         config
             .set("group.id", &self.group)
             .set("isolation.level", "read_committed")
@@ -136,19 +150,14 @@ impl Cluster {
     ///
     /// [`KafkaFault::Settings`].
     pub(super) fn reader(&self) -> Result<BaseConsumer<Said>, KafkaFault> {
-        let mut config = self.consuming();
+        let mut config = self.consuming(&[&CONSUMING[..], &READING[..]].concat());
         config.set("enable.partition.eof", "true");
-        for (key, value) in READING {
-            if config.get(key).is_none() {
-                config.set(key, value);
-            }
-        }
         create(&config)
     }
 
     /// A reader that hears every complaint of its brokers.
     pub(super) fn looker(&self) -> Result<BaseConsumer<Said>, KafkaFault> {
-        let mut config = self.consuming();
+        let mut config = self.consuming(&CONSUMING);
         // Who hangs up on us is told as information.
         config.set_log_level(RDKafkaLogLevel::Info);
         create(&config)
@@ -160,7 +169,7 @@ impl Cluster {
     ///
     /// [`KafkaFault::Settings`].
     pub(super) fn onlooker(&self) -> Result<BaseConsumer<Said>, KafkaFault> {
-        let mut config = self.consuming();
+        let mut config = self.consuming(&CONSUMING);
         config.set("isolation.level", "read_uncommitted");
         create(&config)
     }
@@ -175,7 +184,7 @@ impl Cluster {
         shard: u32,
         context: C,
     ) -> Result<BaseConsumer<C>, KafkaFault> {
-        let mut config = self.consuming();
+        let mut config = self.consuming(&CONSUMING);
         config
             .set("group.instance.id", format!("{}-{shard}", self.instance))
             // Any other may give one member partition 3 of one topic, and another that of the next.
@@ -191,22 +200,31 @@ impl Cluster {
         config
             .set("acks", "all")
             .set("enable.idempotence", "true")
+            // A producer of librdkafka would have a missing topic made, as the broker likes it.
+            .set("allow.auto.create.topics", "false")
             // Java's default: whoever else writes a topic of ours most likely does the same.
             .set("partitioner", "murmur2_random");
         config
     }
 
-    /// A producer of inputs.
+    /// A producer of inputs. It gives up what was not taken within `patience`, and holds at most so many
+    /// messages and bytes.
     ///
     /// # Errors
     ///
     /// [`KafkaFault::Settings`].
     pub(super) fn producer<P: FromClientConfigAndContext<C>, C: ProducerContext>(
         &self,
+        patience: Duration,
+        [messages, bytes]: [usize; 2],
         context: C,
     ) -> Result<P, KafkaFault> {
-        P::from_config_and_context(&self.producing(), context)
-            .map_err(|error| KafkaFault::settings(&error))
+        let mut config = self.producing();
+        config
+            .set("message.timeout.ms", patience.as_millis().max(1000).to_string())
+            .set("queue.buffering.max.messages", messages.to_string())
+            .set("queue.buffering.max.kbytes", (bytes >> 10).to_string());
+        P::from_config_and_context(&config, context).map_err(|error| KafkaFault::settings(&error))
     }
 
     /// A producer whose transactions nobody else of this name can have open beside it.

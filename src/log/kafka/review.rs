@@ -7,9 +7,9 @@ use std::time::Duration;
 use rdkafka::admin::{AdminOptions, ConfigResource, ResourceSpecifier};
 use rdkafka::error::RDKafkaErrorCode;
 
-use super::ask::{INTERNAL, Partition, Seen, View};
 use super::client::{Cluster, KafkaFault};
 use super::create::wait;
+use super::look::{INTERNAL, Partition, Seen, View};
 use super::safe::{kept, spell};
 use super::topics::Topic;
 

@@ -7,8 +7,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::ask::Seen;
 use super::client::{Cluster, KafkaFault};
+use super::look::Seen;
 use super::review::{Finding, Verdict};
 use super::said::Said;
 use super::topics::Topic;

@@ -39,6 +39,12 @@ impl Said {
     }
 }
 
+impl AsRef<Self> for Said {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl ClientContext for Said {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         // That a broker hangs up at once is no error to librdkafka.
@@ -65,7 +71,8 @@ impl ConsumerContext for Said {}
 impl ProducerContext for Said {
     type DeliveryOpaque = ();
 
-    fn delivery(&self, _result: &DeliveryResult<'_>, (): ()) {}
+    /// A record of a transaction that was not delivered fails the commit: that is where it is told.
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
 /// What librdkafka says goes where ours goes.

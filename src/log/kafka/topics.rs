@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::ask::{Seen, View};
 use super::client::{Cluster, KafkaFault};
+use super::look::{Seen, View};
 
 /// How long inputs, and outputs that nobody took, are kept: a long weekend and some days.
 pub(super) const KEPT: Duration = days(7);

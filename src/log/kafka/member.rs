@@ -1,0 +1,645 @@
+//! The log as a member of the group works on it: inputs polled, journal and outputs committed with their
+//! offsets.
+//!
+//! A partition that the group gives us goes through three waits before it decides: until the offsets of a
+//! predecessor's last commit are stable, until all that it ever sent is committed or aborted, and until the
+//! journal has been followed to there. The group fences a predecessor's offsets, not the end of its
+//! transaction (KIP-447), so nothing less will do.
+//!
+//! Source: KIP-98, KIP-447; `rules.md` TM-7.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::Offset;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::client::{Cluster, KafkaFault};
+use super::find::Found;
+use super::group::{Change, Group};
+use super::inputs::{Inputs, PerTopic};
+use super::reader::{Next, Reader};
+use super::said::Said;
+use super::snapshots::{self, Round};
+use super::topics::Topic;
+use super::transaction::{Cost, Transactions};
+use crate::domain::time::Timestamp;
+use crate::engine::ports::{Batch, Clock, Log, LogError, Position, Received};
+use crate::engine::state::State;
+use crate::record::journal::Record;
+
+/// The longest wait for a broker's answer in one call: the group must hear of us in between.
+pub(super) const CALL: Duration = Duration::from_secs(2);
+/// The longest wait for inputs: whoever asks something waits as long.
+const PATIENCE: Duration = Duration::from_millis(20);
+/// Inputs of one transaction, at most.
+const MOST: usize = 20_000;
+
+/// What becomes of inputs that were removed, or whose topic was made anew, before they were taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lost {
+    /// The member ends and says so: a person decides.
+    #[default]
+    Stop,
+    /// It goes on with the oldest that is there.
+    Skip,
+}
+
+/// How a member works.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Which of a process's shards it is.
+    pub shard: u32,
+    /// How long the oldest record of a transaction may wait for more.
+    pub commit_interval: Duration,
+    /// What becomes of inputs that are gone.
+    pub lost: Lost,
+}
+
+/// A partition that the group has given us.
+#[derive(Debug, Default)]
+struct Owned {
+    /// How far its restore has come.
+    phase: Phase,
+    /// What the group had as its offsets when it was given to us.
+    group: PerTopic<Option<u64>>,
+    /// The next offset of each input topic, after the last commit.
+    committed: PerTopic<u64>,
+    /// The same, as polled.
+    polled: PerTopic<u64>,
+    /// Whether it is fetched from.
+    flows: bool,
+    /// Up to when every input has been polled.
+    taken_up_to: Timestamp,
+    /// The ends of the input topics at an instant: when they are reached, all was taken up to then.
+    ends: Option<(Timestamp, PerTopic<u64>)>,
+    /// Records of it were sent since the last commit.
+    sent: bool,
+}
+
+impl Owned {
+    /// Whether it has reached the ends that were last looked up.
+    fn reaches(&self, ends: &PerTopic<u64>) -> bool {
+        self.polled.iter().zip(ends).all(|(next, end)| next >= end)
+    }
+}
+
+/// What is known of a journal's end before it is followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// A predecessor's last commit may be open.
+    #[default]
+    Given,
+    /// It sent nothing beyond this offset of the journal; some of it may not be stable.
+    Marked(u64),
+    /// All that others sent is committed or aborted.
+    Stable,
+}
+
+/// One shard of the group: a consumer, a transactional producer, a reader of its journals.
+pub struct Member<C> {
+    cluster: Cluster,
+    options: Options,
+    clock: C,
+    inputs: Inputs,
+    consumer: BaseConsumer<Group>,
+    /// Asks how far the inputs reach: on a connection that fetches it would wait behind a fetch.
+    asker: BaseConsumer<Said>,
+    transactions: Transactions<C>,
+    journal: Reader,
+    journal_topic: String,
+    snapshots: String,
+    outputs: BTreeMap<&'static str, String>,
+    owned: BTreeMap<u32, Owned>,
+    changes: VecDeque<Change>,
+    /// The journal that is being read, and whether its end was met.
+    reading: Option<(u32, bool)>,
+    /// Inputs polled since the last commit, and when the first of them was.
+    since: Option<(usize, Timestamp)>,
+    /// Whether the last poll brought anything.
+    brings: bool,
+    /// What the next poll fails with.
+    fault: Option<LogError>,
+}
+
+impl<C> std::fmt::Debug for Member<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Member").field("owned", &self.owned).finish_non_exhaustive()
+    }
+}
+
+impl<C: Clock + Clone> Member<C> {
+    /// Joins the group.
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaFault`]: a client cannot be made, or the journal's topic is not there.
+    pub fn join(cluster: &Cluster, options: Options, clock: C) -> Result<Self, KafkaFault> {
+        let consumer = cluster.member(options.shard, Group::default())?;
+        let inputs = Inputs::of(cluster);
+        consumer
+            .subscribe(&inputs.names())
+            .map_err(|error| KafkaFault::refused("join the group", &error))?;
+        let outputs = Topic::ALL.map(|topic| (topic.name(), cluster.topic(topic)));
+        Ok(Self {
+            transactions: Transactions::new(cluster, options.shard, clock.clone()),
+            journal: Reader::new(cluster, Topic::Journal)?,
+            journal_topic: cluster.topic(Topic::Journal),
+            snapshots: cluster.topic(Topic::Snapshots),
+            outputs: BTreeMap::from(outputs),
+            cluster: cluster.clone(),
+            options,
+            clock,
+            inputs,
+            consumer,
+            asker: cluster.reader()?,
+            owned: BTreeMap::new(),
+            changes: VecDeque::new(),
+            reading: None,
+            since: None,
+            brings: false,
+            fault: None,
+        })
+    }
+
+    /// What the group has changed since the last call, oldest first.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        self.changes.drain(..).collect()
+    }
+
+    /// The newest snapshot of a partition, and the state that it is; `None`: there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaFault`]: it cannot be read now.
+    pub fn snapshot(
+        &self,
+        partition: u32,
+        identity: u128,
+    ) -> Result<Option<(Round, State)>, KafkaFault> {
+        let mut reader = Reader::new(&self.cluster, Topic::Snapshots)?;
+        snapshots::newest(&mut reader, partition, identity)
+    }
+
+    /// Takes a record of a snapshot into a transaction; `None` removes what the key had.
+    pub(super) fn keep(
+        &mut self,
+        partition: u32,
+        key: &str,
+        bytes: Option<&[u8]>,
+    ) -> Result<(), LogError> {
+        let Some(owned) = self.owned.get_mut(&partition).filter(|owned| owned.flows) else {
+            return Err(LogError::Unavailable(format!("partition {partition} is not ours now")));
+        };
+        owned.sent = true;
+        let sent = self.transactions.send(&self.snapshots, partition, Some(key.as_bytes()), bytes);
+        sent.inspect_err(|_| self.drop_open())
+    }
+
+    /// Whether a state is what the journal of a partition once added up to.
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaFault`]: the journal cannot be read now.
+    pub fn holds(&mut self, partition: u32, state: &State) -> Result<bool, KafkaFault> {
+        let Some(last) = state.next_seq.checked_sub(1) else { return Ok(true) };
+        let offset = match self.journal.find_seq(partition, last)? {
+            Found::At(offset) => offset,
+            // What follows it is there, which is all that is needed.
+            Found::Removed { oldest, .. } => return Ok(oldest == state.next_seq),
+            Found::NotYet => return Ok(false),
+        };
+        self.journal.go_to(partition, offset)?;
+        let holds = match self.journal.next(CALL)? {
+            Next::Record(message) => {
+                let record = message.bytes().and_then(|line| Record::read(line).ok());
+                record.is_some_and(|record| (record.seq, record.at) == (last, state.at))
+            }
+            Next::End { .. } | Next::Nothing => false,
+        };
+        self.journal.leave(partition)?;
+        Ok(holds)
+    }
+
+    /// What its transactions have cost.
+    #[must_use]
+    pub const fn cost(&self) -> Cost {
+        self.transactions.cost
+    }
+
+    /// How many inputs of a partition waited when its ends were last looked up.
+    #[must_use]
+    pub fn lag(&self, partition: u32) -> Option<u64> {
+        let owned = self.owned.get(&partition)?;
+        let (_, ends) = owned.ends?;
+        let wait = |(end, next): (u64, u64)| end.saturating_sub(next);
+        Some(ends.into_iter().zip(owned.polled).map(wait).sum())
+    }
+
+    /// Takes over what the group has changed: what is revoked is ours no longer, at once.
+    fn follow_group(&mut self) -> bool {
+        let changes = self.consumer.context().take_changes();
+        let changed = !changes.is_empty();
+        for change in changes {
+            match &change {
+                Change::Assigned(partitions) => {
+                    self.owned.extend(partitions.iter().map(|number| (*number, Owned::default())));
+                }
+                Change::Revoked { .. } => {
+                    self.owned.clear();
+                    self.stop_reading();
+                }
+            }
+            self.changes.push_back(change);
+        }
+        changed
+    }
+
+    /// Drops what was polled and sent since the last commit; the partitions concerned wait until they are
+    /// resumed.
+    fn drop_open(&mut self) {
+        self.transactions.abort();
+        self.since = None;
+        let mut stopped = Vec::new();
+        for (number, owned) in &mut self.owned {
+            if owned.flows && (owned.sent || owned.polled != owned.committed) {
+                owned.flows = false;
+                owned.sent = false;
+                owned.polled = owned.committed;
+                owned.ends = None;
+                stopped.push((*number, [Offset::Invalid; 3]));
+            }
+        }
+        let paused = self.inputs.list(stopped).and_then(|list| self.consumer.pause(&list));
+        if let Err(error) = paused {
+            tracing::warn!("kafka: cannot pause: {error}");
+        }
+    }
+
+    /// One record, if there is one.
+    fn poll_one(&mut self, patience: Duration) -> Result<Option<Received>, LogError> {
+        match self.consumer.poll(patience) {
+            None | Some(Err(KafkaError::PartitionEOF(_))) => Ok(None),
+            Some(Ok(message)) => {
+                let received = self.inputs.receive(&message, self.clock.now());
+                let Some((topic, received)) = received else { return Ok(None) };
+                let Position { partition, offset, .. } = received.position;
+                // What was fetched before a pause may still be on its way.
+                let owned = self.owned.get_mut(&partition).filter(|owned| owned.flows);
+                let Some(next) = owned.and_then(|owned| owned.polled.get_mut(topic)) else {
+                    return Ok(None);
+                };
+                if offset < *next {
+                    return Ok(None);
+                }
+                *next = offset + 1;
+                Ok(Some(received))
+            }
+            Some(Err(error)) => self.judge(&error).map_or(Ok(None), Err),
+        }
+    }
+
+    /// What an error of the consumer means; `None`: it passes by itself.
+    fn judge(&self, error: &KafkaError) -> Option<LogError> {
+        use RDKafkaErrorCode as Code;
+        if let KafkaError::MessageConsumptionFatal(code) = error {
+            let instance = &self.cluster.instance;
+            return Some(if *code == Code::FencedInstanceId {
+                LogError::Fenced(format!(
+                    "another process of this group has kafka.instance = \"{instance}\" too: give each \
+                     its own"
+                ))
+            } else {
+                LogError::Broken(error.to_string())
+            });
+        }
+        let said = || self.consumer.context().said.last().unwrap_or_else(|| error.to_string());
+        match error.rdkafka_error_code()? {
+            Code::AutoOffsetReset | Code::OffsetOutOfRange => Some(LogError::Corrupt(format!(
+                "inputs were removed before they were taken: {}; to go on with the oldest that is there, \
+                 start with --set kafka.lost_inputs=skip",
+                said()
+            ))),
+            Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed => {
+                Some(LogError::Broken(format!(
+                    "{}; `deferd topics check` says which ACL is missing",
+                    said()
+                )))
+            }
+            Code::UnknownTopicOrPartition | Code::UnknownTopic => Some(LogError::Broken(format!(
+                "{}; `deferd topics create` makes what is missing",
+                said()
+            ))),
+            // The group is told to poll more often than we did.
+            Code::PollExceeded => Some(LogError::Unavailable(error.to_string())),
+            _ => {
+                tracing::debug!("kafka: {error}");
+                None
+            }
+        }
+    }
+
+    fn stop_reading(&mut self) {
+        if let Some((number, _)) = self.reading.take()
+            && let Err(fault) = self.journal.leave(number)
+        {
+            tracing::warn!("{fault}");
+        }
+    }
+
+    /// Where a journal may be read to: `None` as long as a predecessor's last commit may be open.
+    fn is_stable(&mut self, number: u32) -> Result<bool, LogError> {
+        let Some(owned) = self.owned.get_mut(&number) else { return Ok(false) };
+        if owned.phase == Phase::Given {
+            let list = self.inputs.list([(number, [Offset::Invalid; 3])]).map_err(unavailable)?;
+            // There is no answer as long as a transaction that sent offsets is open.
+            let Ok(offsets) = self.consumer.committed_offsets(list, CALL / 10) else {
+                return Ok(false);
+            };
+            owned.group = self.inputs.offsets(&offsets, number);
+            owned.phase = Phase::Marked(self.journal.ends(number)?.high);
+        }
+        let Phase::Marked(mark) = owned.phase else { return Ok(true) };
+        let is_stable = self.journal.ends(number)?.stable >= mark;
+        if is_stable {
+            owned.phase = Phase::Stable;
+        }
+        Ok(is_stable)
+    }
+
+    /// Goes to the journal record of this number; whether there is anything to read.
+    fn read_from(&mut self, number: u32, seq: u64) -> Result<bool, LogError> {
+        let found = self.journal.find_seq(number, seq)?;
+        self.journal.leave(number)?;
+        match found {
+            Found::At(offset) => self.journal.go_to(number, offset)?,
+            Found::NotYet => return Ok(false),
+            Found::Removed { oldest, .. } => {
+                return Err(LogError::Corrupt(format!(
+                    "the journal of partition {number} begins with record {oldest}, and what is known of \
+                     it ends before record {seq}: neither a checkpoint nor a snapshot reaches that far"
+                )));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Where the inputs of a partition go on: after what the journal took, else where the group stood,
+    /// else at the oldest.
+    fn next_offsets(&self, number: u32, after: &[Position]) -> Result<PerTopic<u64>, LogError> {
+        let mut next = [0; 3];
+        let group = self.owned.get(&number).map(|owned| owned.group).unwrap_or_default();
+        for ((name, group), next) in self.inputs.names().into_iter().zip(group).zip(&mut next) {
+            let partition = i32::try_from(number).unwrap_or(i32::MAX);
+            let (low, high) =
+                self.asker.fetch_watermarks(name, partition, CALL).map_err(unavailable)?;
+            let (low, high) = (low.cast_unsigned(), high.cast_unsigned());
+            let taken = after
+                .iter()
+                .find(|position| position.partition == number && *position.topic == *name);
+            let journal = taken.map(|position| position.offset + 1);
+            if let (Some(journal), Some(group)) = (journal, group)
+                && journal != group
+            {
+                tracing::warn!(
+                    "{name}/{number}: the group stands at {group}, the journal goes on at {journal}: the \
+                     journal has the word"
+                );
+            }
+            *next = match journal.or(group) {
+                None => low,
+                Some(next) if (low..=high).contains(&next) => next,
+                Some(next) => self.lost(name, number, next, low, high)?,
+            };
+        }
+        Ok(next)
+    }
+
+    /// Inputs are gone before they were taken: a person decides, beforehand or now.
+    fn lost(
+        &self,
+        name: &str,
+        number: u32,
+        next: u64,
+        low: u64,
+        high: u64,
+    ) -> Result<u64, LogError> {
+        let what = if next < low {
+            format!("{name}/{number}: {} inputs from {next} on were removed untaken", low - next)
+        } else {
+            format!("{name}/{number} ends at {high} and {next} comes next: it was made anew")
+        };
+        match self.options.lost {
+            Lost::Stop => Err(LogError::Corrupt(format!(
+                "{what}; to go on with the oldest that is there, at {low}, start once with --set \
+                 kafka.lost_inputs=skip"
+            ))),
+            Lost::Skip => {
+                tracing::error!("{what}; it goes on at {low}, as kafka.lost_inputs says");
+                Ok(low)
+            }
+        }
+    }
+
+    /// The ends of all input topics now, for the partitions that flow; they count for `at`.
+    fn look_up_ends(&mut self, at: Timestamp) {
+        let flowing = self.owned.iter().filter(|(_, owned)| owned.flows);
+        let asked = self.inputs.list(flowing.map(|(number, _)| (*number, [Offset::End; 3])));
+        let found = asked.and_then(|list| self.asker.offsets_for_times(list, CALL));
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => return tracing::debug!("kafka: the ends of the inputs: {error}"),
+        };
+        for (number, owned) in &mut self.owned {
+            let [Some(a), Some(b), Some(c)] = self.inputs.offsets(&found, *number) else {
+                continue;
+            };
+            owned.ends = Some((at, [a, b, c]));
+        }
+    }
+}
+
+fn unavailable(error: KafkaError) -> LogError {
+    LogError::Unavailable(error.to_string())
+}
+
+impl From<KafkaFault> for LogError {
+    fn from(fault: KafkaFault) -> Self {
+        let words = fault.to_string();
+        match fault {
+            KafkaFault::Unreachable { .. } => Self::Unavailable(words),
+            KafkaFault::Settings(_) | KafkaFault::Topics(_) | KafkaFault::Refused { .. } => {
+                Self::Broken(words)
+            }
+        }
+    }
+}
+
+impl<C: Clock + Clone> Log for Member<C> {
+    fn poll(&mut self, most: usize, patience: Duration) -> Result<Vec<Received>, LogError> {
+        if let Some(fault) = self.fault.take() {
+            self.drop_open();
+            return Err(fault);
+        }
+        let mut received = Vec::new();
+        let mut patience = patience.min(PATIENCE);
+        // Where nothing is wanted nothing flows, and a poll only serves the group.
+        while received.len() < most.max(1) {
+            let polled = self.poll_one(patience);
+            if self.follow_group() {
+                let was_open = self.transactions.is_open() || !received.is_empty();
+                self.drop_open();
+                if was_open {
+                    return Err(LogError::Unavailable("the group's members change".to_owned()));
+                }
+                return Ok(Vec::new());
+            }
+            match polled {
+                Ok(Some(input)) => received.push(input),
+                Ok(None) => break,
+                Err(fault) => {
+                    self.fault = Some(fault);
+                    break;
+                }
+            }
+            patience = Duration::ZERO;
+        }
+        self.brings = !received.is_empty();
+        if self.brings {
+            let (count, since) = self.since.unwrap_or_else(|| (0, self.clock.now()));
+            self.since = Some((count + received.len(), since));
+        }
+        Ok(received)
+    }
+
+    fn taken_up_to(&mut self, partition: u32, now: Timestamp, due: Option<Timestamp>) -> Timestamp {
+        let reached = |owned: &Owned| owned.taken_up_to;
+        let Some(owned) = self.owned.get(&partition) else { return Timestamp::EPOCH };
+        if due.is_none_or(|due| due > now || due <= owned.taken_up_to) {
+            return reached(owned);
+        }
+        if owned.ends.is_none() {
+            // An input that is logged at this very instant may not be there yet.
+            self.look_up_ends(now - Duration::from_millis(1));
+        }
+        let Some(owned) = self.owned.get_mut(&partition) else { return Timestamp::EPOCH };
+        if let Some((at, ends)) = owned.ends
+            && owned.reaches(&ends)
+        {
+            owned.ends = None;
+            owned.taken_up_to = owned.taken_up_to.max(at);
+        }
+        reached(owned)
+    }
+
+    fn write(&mut self, batch: Batch) -> Result<(), LogError> {
+        let number = batch.partition;
+        let Some(owned) = self.owned.get_mut(&number) else {
+            return Err(LogError::Unavailable(format!("partition {number} is no longer ours")));
+        };
+        owned.sent = true;
+        let sent = batch.entries.iter().try_for_each(|entry| {
+            let key = entry.user.as_deref().map(str::as_bytes);
+            self.transactions.send(&self.journal_topic, number, key, Some(&entry.line))?;
+            entry.outputs.iter().try_for_each(|output| {
+                let topic = self.outputs.get(output.topic).map_or(output.topic, String::as_str);
+                let key = output.key.as_deref().map(str::as_bytes);
+                self.transactions.send(topic, number, key, Some(&output.bytes))
+            })
+        });
+        self.transactions.poll(Duration::ZERO);
+        sent.inspect_err(|_| self.drop_open())
+    }
+
+    fn wants_more(&self) -> bool {
+        let Some((count, since)) = self.since.filter(|_| self.brings && self.fault.is_none())
+        else {
+            return false;
+        };
+        count < MOST && self.clock.now() < since + self.options.commit_interval
+    }
+
+    fn keeps_what_waits(&self) -> bool {
+        true
+    }
+
+    fn commit(&mut self) -> Result<(), LogError> {
+        // Positions go with every commit, with that of timers too: the group fences by them.
+        let sent = self.owned.iter().filter(|(_, owned)| owned.sent);
+        let list = self.inputs.list(sent.map(|(number, owned)| {
+            (*number, owned.polled.map(|next| Offset::Offset(next.cast_signed())))
+        }));
+        let group = self.consumer.group_metadata();
+        let committed = match (list, group) {
+            (Ok(list), Some(group)) => self.transactions.commit(&list, &group),
+            (Err(error), _) => Err(unavailable(error)),
+            (_, None) => Err(LogError::Unavailable("not in the group".to_owned())),
+        };
+        if let Err(error) = committed {
+            self.drop_open();
+            return Err(error);
+        }
+        self.since = None;
+        for owned in self.owned.values_mut().filter(|owned| owned.sent) {
+            owned.sent = false;
+            owned.committed = owned.polled;
+        }
+        Ok(())
+    }
+
+    fn journal(
+        &mut self,
+        partition: u32,
+        seq: u64,
+        most: usize,
+    ) -> Result<Option<Vec<Arc<[u8]>>>, LogError> {
+        if !self.owned.contains_key(&partition)
+            || self.reading.is_some_and(|(reading, _)| reading != partition)
+        {
+            return Ok(None);
+        }
+        // What this shard left open is ended first, by itself or by its next producer.
+        self.transactions.settle()?;
+        if !self.is_stable(partition)? {
+            return Ok(None);
+        }
+        if self.reading.is_none() {
+            if !self.read_from(partition, seq)? {
+                return Ok(Some(Vec::new()));
+            }
+            self.reading = Some((partition, false));
+        }
+        let mut lines = Vec::new();
+        while lines.len() < most && self.reading == Some((partition, false)) {
+            match self.journal.next(CALL / 10)? {
+                Next::Record(message) => lines.push(message.bytes().unwrap_or_default().into()),
+                // It is said once.
+                Next::End { .. } => self.reading = Some((partition, true)),
+                Next::Nothing if lines.is_empty() => return Ok(None),
+                Next::Nothing => break,
+            }
+        }
+        if lines.is_empty() {
+            self.stop_reading();
+        }
+        Ok(Some(lines))
+    }
+
+    fn resume(&mut self, partition: u32, after: &[Position]) -> Result<(), LogError> {
+        let next = self.next_offsets(partition, after)?;
+        let offsets = next.map(|next| Offset::Offset(next.cast_signed()));
+        let list = self.inputs.list([(partition, offsets)]).map_err(unavailable)?;
+        let sought = self.consumer.seek_partitions(list, CALL).map_err(unavailable)?;
+        sought.elements().iter().try_for_each(|element| element.error()).map_err(unavailable)?;
+        let Some(owned) = self.owned.get_mut(&partition) else { return Ok(()) };
+        owned.committed = next;
+        owned.polled = next;
+        owned.group = next.map(Some);
+        owned.ends = None;
+        owned.flows = true;
+        let list = self.inputs.list([(partition, offsets)]).map_err(unavailable)?;
+        self.consumer.resume(&list).map_err(unavailable)
+    }
+}
