@@ -5,7 +5,8 @@ use std::time::Duration;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::client::{Cluster, KafkaFault, Said};
+use super::client::{Cluster, KafkaFault};
+use super::said::Said;
 
 /// How long one question may take.
 pub(super) const ANSWER: Duration = Duration::from_secs(2);

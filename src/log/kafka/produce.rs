@@ -11,7 +11,8 @@ use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 
 use super::ask;
-use super::client::{Cluster, KafkaFault, Said};
+use super::client::{Cluster, KafkaFault};
+use super::said::Said;
 use super::topics::Topic;
 use crate::engine::intake::{Given, Intake, Refused, Settled, Ticket, Told, partition_of};
 use crate::record::envelope::Envelope;

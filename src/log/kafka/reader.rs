@@ -11,7 +11,8 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::ask::{self, ANSWER, PAUSE, may_pass};
-use super::client::{Cluster, KafkaFault, Said};
+use super::client::{Cluster, KafkaFault};
+use super::said::Said;
 use super::topics::Topic;
 use crate::domain::time::Timestamp;
 
