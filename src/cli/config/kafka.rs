@@ -246,8 +246,11 @@ pub fn is_passed(key: &str) -> bool {
     key == PASSED || property_of(key).is_some()
 }
 
+/// A key, its value, and who gave it.
+type Passed = (String, (Value, Origin));
+
 /// What `[kafka.librdkafka]` was given: a value for a key, or nothing for an empty table.
-pub(super) fn passed(given: Given) -> Result<Option<(String, (Value, Origin))>, ConfigError> {
+pub(super) fn passed(given: Given) -> Result<Option<Passed>, ConfigError> {
     let Given { key, value, origin } = given;
     let property = match (property_of(&key), Property::of(&value)) {
         (None, _) if value.is_empty_table() => return Ok(None),
@@ -362,6 +365,14 @@ impl Kafka {
         put("sasl.mechanisms", mechanism.to_owned());
         // Its tokens are made as properties of librdkafka say, and name the user themselves.
         if self.sasl_mechanism == SaslMechanism::OauthBearer {
+            const UNSECURED: &str = "enable.sasl.oauthbearer.unsecure.jwt";
+            let is_unsecured = self.librdkafka.get(UNSECURED) == Some(&Property::Flag(true));
+            ensure!(
+                is_unsecured,
+                "kafka.sasl_mechanism is {mechanism}, of which there are unsecured tokens only: set \
+                 kafka.librdkafka.{UNSECURED} to true and kafka.librdkafka.sasl.oauthbearer.config to \
+                 `principal=NAME`, or choose another"
+            );
             return Ok(properties);
         }
         ensure!(

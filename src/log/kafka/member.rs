@@ -16,11 +16,12 @@ use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::client::{Cluster, KafkaFault, Said};
+use super::client::{Cluster, KafkaFault};
 use super::find::Found;
 use super::group::{Change, Group};
 use super::inputs::{Inputs, PerTopic};
 use super::reader::{Next, Reader};
+use super::said::Said;
 use super::topics::Topic;
 use super::transaction::{Cost, Transactions};
 use crate::domain::time::Timestamp;
@@ -432,7 +433,9 @@ impl From<KafkaFault> for LogError {
         let words = fault.to_string();
         match fault {
             KafkaFault::Unreachable { .. } => Self::Unavailable(words),
-            KafkaFault::Settings(_) | KafkaFault::Refused { .. } => Self::Broken(words),
+            KafkaFault::Settings(_) | KafkaFault::Topics(_) | KafkaFault::Refused { .. } => {
+                Self::Broken(words)
+            }
         }
     }
 }

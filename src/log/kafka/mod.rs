@@ -7,24 +7,34 @@
 
 mod ask;
 mod client;
+mod create;
 mod find;
 mod group;
 mod inputs;
 mod journals;
 mod member;
+mod patience;
 mod produce;
 mod reader;
+mod review;
+mod rights;
+mod safe;
+mod said;
 mod settings;
 mod topics;
 mod transaction;
 
-pub use self::client::{Cluster, KafkaFault, Said};
+pub use self::ask::{Partition, Seen, View};
+pub use self::client::{Cluster, KafkaFault};
+pub use self::create::{Made, Plan, Planned};
 pub use self::find::Found;
 pub use self::group::Change;
 pub use self::journals::KafkaJournals;
 pub use self::member::{Lost, Member, Options};
 pub use self::produce::Post;
 pub use self::reader::{Ends, Message, Next, Reader};
+pub use self::review::{Finding, Needs, Verdict};
+pub use self::said::Said;
 pub use self::settings::{is_secret, refused_property};
 pub use self::topics::Topic;
 pub use self::transaction::Cost;

@@ -10,7 +10,8 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
 
-use super::client::{Cluster, KafkaFault, Said};
+use super::client::{Cluster, KafkaFault};
+use super::said::Said;
 use crate::domain::time::Timestamp;
 use crate::engine::ports::{Clock, LogError};
 
