@@ -48,6 +48,8 @@ pub struct Overlay {
     order: Vec<(u128, Timestamp)>,
     /// The policy, where the step changed it.
     pub policy: Option<Arc<Policy>>,
+    /// How many partitions there are, where the step said so.
+    pub partitions: Option<u32>,
     /// When the step decides.
     pub at: Timestamp,
     /// Whether the step wrote a record: the journal knows of no other instants.
@@ -124,6 +126,7 @@ impl Overlay {
         if let Some(policy) = self.policy {
             state.policy = policy;
             state.policy_told = true;
+            state.partitions = self.partitions.or(state.partitions);
         }
         if self.recorded {
             state.at = state.at.max(self.at);

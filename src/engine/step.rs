@@ -224,6 +224,7 @@ impl Step {
         );
         self.digest = policy.digest();
         self.overlay.policy = Some(Arc::new(policy.clone()));
+        self.overlay.partitions = partitions;
         self.record(None, None, Some(&raw), Ok(Decided::default()));
     }
 
