@@ -106,8 +106,8 @@ pub(super) fn open(world: &World<'_>, claim: Claim) -> anyhow::Result<Backend> {
             clock: world.clock.clone(),
             every: Every {
                 checkpoint: Duration::from_secs(keys.checkpoint_seconds.into()),
-                round: (keys.snapshot_minutes > 0)
-                    .then(|| Duration::from_secs(60 * u64::from(keys.snapshot_minutes))),
+                round: (keys.snapshot_seconds > 0)
+                    .then(|| Duration::from_secs(keys.snapshot_seconds.into())),
             },
             hand,
             holders: Arc::clone(&holders),

@@ -22,6 +22,7 @@ mod safe;
 mod said;
 mod settings;
 mod snapshots;
+mod takeover;
 mod topics;
 mod transaction;
 
