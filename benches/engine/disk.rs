@@ -9,15 +9,16 @@ use deferd::domain::time::Timestamp;
 use deferd::engine::intake::{Given, Intake, Refused};
 use deferd::engine::observer::Observer;
 use deferd::engine::ports::{Batch, Clock, Entry, Log};
-use deferd::engine::shard::{self, Asks, Health};
+use deferd::engine::shard::{self, Health};
 use deferd::engine::state::State;
 use deferd::engine::worker::{Settings, Worker};
 use deferd::log::embedded::{Directory, Embedded, Frames, Inboxes, Limits, Options, Until};
 use deferd::record::input::Reader;
 use deferd::record::journal::Record;
 
-use super::stream::Stream;
-use super::{Round, median, row, target, timed};
+use super::measure::{Round, median, target, timed};
+use super::row;
+use super::stream::{Real, Stream};
 
 const LIMITS: Limits = Limits { inputs: 50_000, bytes: 256 << 20 };
 const OPTIONS: Options = Options { segment_bytes: 128 << 20 };
@@ -32,17 +33,6 @@ struct Set(Arc<AtomicI64>);
 impl Clock for Set {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(self.0.load(Ordering::SeqCst))
-    }
-}
-
-/// The clock of the machine.
-#[derive(Clone, Copy, Debug)]
-struct Real;
-
-impl Clock for Real {
-    fn now(&self) -> Timestamp {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        Timestamp::from_millis(i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(0))
     }
 }
 
@@ -105,7 +95,8 @@ fn append() {
     let records = 1_000_000_usize;
     let round = timed(|| {
         for commit in 0..records / 1000 {
-            let entry = || Entry { line: line.clone(), outputs: Vec::new(), fate: None };
+            let entry =
+                || Entry { line: line.clone(), user: None, outputs: Vec::new(), fate: None };
             let entries = (0..1000).map(|_| entry()).collect();
             let at = Timestamp::from_millis(1);
             let first_seq = commit as u64 * 1000;
