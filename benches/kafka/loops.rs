@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::measure::{Round, median, target};
+use crate::measure::target;
 use crate::ours::{self, Shape, Time};
 use crate::place::{Broker, Input, Place};
 use crate::raw;
@@ -38,9 +38,9 @@ pub(crate) fn report(broker: &Broker, case: Case, inputs: &[Input], rounds: usiz
     let milliseconds = interval.as_millis();
     let many = if shards == 1 { "one shard" } else { "two shards" };
     let name = |who: &str| format!("{many}, {milliseconds} ms: {who}");
-    let raw = row(&name("raw loop"), inputs.len(), &raws);
-    let ours = row(&name("deferd"), inputs.len(), &deferds);
-    target(&format!("{many}, {milliseconds} ms, against raw"), ours / raw, "x", least, true);
+    let raw = row(&name("raw loop"), &raws);
+    let ours = row(&name("deferd"), &deferds);
+    target(&format!("{many}, {milliseconds} ms, against raw"), ours.0 / raw.0, "x", least, true);
     let bytes: usize = shapes.iter().map(Shape::bytes).sum();
     let records: usize = shapes.iter().map(Shape::records).sum();
     let each = inputs.len() as f64;
@@ -57,21 +57,16 @@ pub(crate) fn header() {
     println!("{:<30}{:>10}{:>14}{:>14}{:>10}", "", columns[0], columns[1], columns[2], columns[3]);
 }
 
-/// Prints a row; inputs a second, as the median of the rounds has it.
-fn row(name: &str, inputs: usize, costs: &[Cost]) -> f64 {
-    let rounds: Vec<Round> = costs.iter().map(|cost| cost.round).collect();
-    let middle = median(&rounds);
-    let cost = costs.iter().find(|cost| cost.round.wall == middle.wall);
-    let (broker, commits) = cost.map_or((f64::NAN, 0), |cost| (cost.broker, cost.commits));
-    let each = |seconds: f64| seconds * 1e6 / inputs as f64;
-    let rate = inputs as f64 / middle.wall;
-    println!(
-        "{name:<30}{:>10.1}{:>14.2}{:>14.2}{commits:>10}",
-        rate / 1e3,
-        each(middle.cpu),
-        each(broker)
-    );
-    rate
+/// Prints a row; inputs a second and CPU an input, as the median of the rounds has them.
+pub(crate) fn row(name: &str, costs: &[Cost]) -> (f64, f64) {
+    let mut costs = costs.to_vec();
+    costs.sort_by(|one, other| one.rate().total_cmp(&other.rate()));
+    let cost = costs.get(costs.len() / 2).expect("a round");
+    let each = |seconds: f64| seconds * 1e6 / cost.inputs as f64;
+    let commits = cost.commits.map_or_else(String::new, |commits| commits.to_string());
+    let (rate, cpu, broker) = (cost.rate(), each(cost.round.cpu), each(cost.broker));
+    println!("{name:<30}{:>10.1}{cpu:>14.2}{broker:>14.2}{commits:>10}", rate / 1e3);
+    (rate, cpu)
 }
 
 fn filled(broker: &Broker, name: &str, case: Case, inputs: &[Input]) -> Place {

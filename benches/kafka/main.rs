@@ -19,6 +19,7 @@ mod raw;
 mod restore;
 #[path = "../common/stream.rs"]
 mod stream;
+mod streams;
 mod takeover;
 mod window;
 
@@ -67,6 +68,9 @@ fn main() {
     }
     if wanted("restore") {
         restore::report(&broker, users);
+    }
+    if wanted("streams") {
+        streams::report(&broker, &stream, rounds.min(3));
     }
     if wanted("takeover") {
         takeover::report(&broker, users / 10);

@@ -52,6 +52,10 @@ impl Shape {
         self.records.len()
     }
 
+    pub(crate) fn records_of(&self, topic: Topic) -> usize {
+        self.records.iter().filter(|(place, _)| Topic::ALL.get(*place) == Some(&topic)).count()
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.records.iter().map(|(_, size)| size).sum()
     }

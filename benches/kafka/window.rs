@@ -12,6 +12,7 @@ pub(crate) struct Window {
     broker: String,
     /// How many partitions each shard holds: work begins when each has one, so that no rebalance is measured.
     held: Vec<AtomicUsize>,
+    inputs: usize,
     left: AtomicUsize,
     commits: AtomicUsize,
     began: OnceLock<Moment>,
@@ -28,10 +29,19 @@ struct Moment {
 /// What a round cost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
+    pub(crate) inputs: usize,
     pub(crate) round: Round,
     /// CPU seconds of the broker.
     pub(crate) broker: f64,
-    pub(crate) commits: usize,
+    /// `None`: nobody counted.
+    pub(crate) commits: Option<usize>,
+}
+
+impl Cost {
+    /// Inputs a second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.inputs as f64 / self.round.wall
+    }
 }
 
 impl Window {
@@ -39,6 +49,7 @@ impl Window {
         Self {
             broker,
             held: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
+            inputs,
             left: AtomicUsize::new(inputs),
             commits: AtomicUsize::new(0),
             began: OnceLock::new(),
@@ -90,9 +101,10 @@ impl Window {
         let ended = self.ended.get().expect("all inputs were committed");
         let wall = ended.at.duration_since(began.at).as_secs_f64();
         Cost {
+            inputs: self.inputs,
             round: Round { wall, cpu: ended.cpu - began.cpu },
             broker: ended.broker - began.broker,
-            commits: self.commits.load(Ordering::SeqCst),
+            commits: Some(self.commits.load(Ordering::SeqCst)),
         }
     }
 }
