@@ -20,6 +20,9 @@ use crate::window::Window;
 
 const RATE: u32 = 5000;
 const SECONDS: u32 = 20;
+/// Inputs come in handfuls, as from a probe that keeps no more than a moment of them.
+const TICK: Duration = Duration::from_millis(1);
+const LINGER: u32 = 2;
 /// Left out at the beginning: caches and connections are cold.
 const COLD: usize = 2 * RATE as usize;
 const USERS: u64 = 1_000_000;
@@ -94,12 +97,11 @@ fn run(
         let cpu = cpu_seconds();
         let inputs = &inputs;
         let producing = scope.spawn(move || {
-            let producer = place.inputs_producer(0);
+            let producer = place.inputs_producer(LINGER);
             for (offset, input) in inputs.iter().enumerate() {
-                let wait = due(offset).saturating_duration_since(Instant::now());
-                if !wait.is_zero() {
+                while due(offset) > Instant::now() {
                     producer.poll(Duration::ZERO);
-                    std::thread::sleep(wait);
+                    std::thread::sleep(TICK);
                 }
                 place.send(&producer, input);
             }
@@ -108,7 +110,10 @@ fn run(
         let reader = place.reader(journal, Offset::Beginning);
         let mut latencies = Vec::with_capacity(inputs.len());
         while latencies.len() < inputs.len() {
-            let message = reader.poll(PATIENCE + AHEAD).expect("a record").expect("a record");
+            let Some(message) = reader.poll(PATIENCE + AHEAD) else {
+                panic!("nothing came after {} inputs", latencies.len());
+            };
+            let message = message.expect("a record");
             // Records of alarms, which the raw loop writes for the input before them, are nobody's wait.
             let offset = offset_of(message.payload().unwrap_or_default());
             if offset == Some(latencies.len()) {

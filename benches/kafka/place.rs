@@ -157,7 +157,10 @@ impl Place {
     /// Reads a topic from there on, as far as it is committed.
     pub(crate) fn reader(&self, topic: &str, from: Offset) -> BaseConsumer {
         let mut config = self.client();
-        config.set("group.id", "reader").set("isolation.level", "read_committed");
+        config
+            .set("group.id", "reader")
+            .set("enable.auto.commit", "false")
+            .set("isolation.level", "read_committed");
         let reader: BaseConsumer = config.create().expect("a consumer");
         let mut list = TopicPartitionList::new();
         for partition in 0..self.partitions {
