@@ -355,6 +355,7 @@ impl<C: Clock + Clone> Log for Member<C> {
     fn write(&mut self, batch: Batch) -> Result<(), LogError> {
         let number = batch.partition;
         let Some(owned) = self.owned.get_mut(&number) else {
+            self.drop_open();
             return Err(LogError::Unavailable(format!("partition {number} is no longer ours")));
         };
         owned.sent = true;
