@@ -16,7 +16,7 @@ use super::shards::{Pending, Shards, World, lock};
 use super::signals::{Order, Orders};
 use crate::cli::BadConfig;
 use crate::cli::clock::{SteadyClock, Stopwatch};
-use crate::cli::config::Config;
+use crate::cli::config::{Config, LostInputs};
 use crate::cli::measures::{self, Measures, Registry, Sources};
 use crate::domain::policy::Policy;
 use crate::engine::checkpoint;
@@ -86,7 +86,10 @@ pub(super) fn open(world: &World<'_>, claim: Claim) -> anyhow::Result<Backend> {
         let options = Options {
             shard: number,
             commit_interval: Duration::from_millis(keys.commit_milliseconds.into()),
-            lost: Lost::default(),
+            lost: match keys.lost_inputs {
+                LostInputs::Stop => Lost::Stop,
+                LostInputs::Skip => Lost::Skip,
+            },
         };
         let log = Member::join(&cluster, options, world.clock.clone())?;
         let joining = format!("{JOINING} (shard {number})");
