@@ -1,5 +1,7 @@
 //! Topics of a test's own on the real broker, and who writes them.
 
+#![allow(dead_code, reason = "each test takes what it needs")]
+
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -13,23 +15,40 @@ use rdkafka::{Offset, TopicPartitionList};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The broker of this working copy, which is started where it does not run and is left running.
+/// Two working copies on one machine have two brokers: the first of four ports for this one's, of which the
+/// third is where a proxy may listen and the fourth is who stands behind it.
+fn port() -> u32 {
+    let root = env!("CARGO_MANIFEST_DIR");
+    20_000 + root.bytes().fold(7_u32, |sum, b| (sum * 31 + u32::from(b)) % 3000) * 4
+}
+
+/// Where clients come to that a proxy is to see.
+pub(crate) fn proxied() -> u32 {
+    port() + 2
+}
+
+/// Where everything of the broker is kept.
+pub(crate) fn kept() -> String {
+    format!("{}/target/kafka-tests", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Starts the broker of this working copy where it does not run; where it is found.
+pub(crate) fn start() -> String {
+    let done = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/ops/kafka/broker"))
+        .args(["start", "--data", &kept(), "--port", &port().to_string()])
+        .args(["--proxy", &proxied().to_string()])
+        .output()
+        .expect("ops/kafka/broker runs");
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    let last = said.lines().last().and_then(|line| line.strip_prefix("bootstrap "));
+    let why = String::from_utf8_lossy(&done.stderr);
+    last.unwrap_or_else(|| panic!("no broker: {said}{why}")).to_owned()
+}
+
+/// The broker of this working copy, which is left running.
 fn bootstrap() -> &'static str {
     static BOOTSTRAP: OnceLock<String> = OnceLock::new();
-    BOOTSTRAP.get_or_init(|| {
-        let root = env!("CARGO_MANIFEST_DIR");
-        // Two working copies on one machine have two brokers.
-        let port = 20_000 + root.bytes().fold(7_u32, |sum, b| (sum * 31 + u32::from(b)) % 4000) * 3;
-        let done = Command::new(format!("{root}/ops/kafka/broker"))
-            .args(["start", "--data", &format!("{root}/target/kafka-tests")])
-            .args(["--port", &port.to_string()])
-            .output()
-            .expect("ops/kafka/broker runs");
-        let said = String::from_utf8_lossy(&done.stdout).into_owned();
-        let last = said.lines().last().and_then(|line| line.strip_prefix("bootstrap "));
-        let why = String::from_utf8_lossy(&done.stderr);
-        last.unwrap_or_else(|| panic!("no broker: {said}{why}")).to_owned()
-    })
+    BOOTSTRAP.get_or_init(start)
 }
 
 /// All topics, under a prefix that no other test has.
@@ -73,7 +92,6 @@ impl Place {
     }
 
     /// Removes what stands before an offset, as retention does.
-    #[allow(dead_code, reason = "not every test does")]
     pub(crate) fn remove_before(&self, topic: Topic, partition: i32, offset: u64) {
         let mut list = TopicPartitionList::new();
         let offset = Offset::Offset(offset.try_into().expect("a small offset"));
@@ -82,7 +100,6 @@ impl Place {
     }
 
     /// Writes one record without a transaction.
-    #[allow(dead_code, reason = "not every test does")]
     pub(crate) fn write(&self, topic: Topic, partition: i32, line: &str) {
         let producer: BaseProducer = self.client().create().expect("a producer");
         let topic = self.cluster.topic(topic);
@@ -143,7 +160,6 @@ impl Writer {
         self.end();
     }
 
-    #[allow(dead_code, reason = "not every test does")]
     pub(crate) fn abort(
         &mut self,
         topic: Topic,
