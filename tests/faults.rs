@@ -117,6 +117,10 @@ fn a_start_that_cannot_be_is_refused_with_what_to_do() {
         assert_eq!(code, Some(78), "{set}: {said}");
         assert!(said.contains(words), "{set}: {said}");
     }
+    let kafka = ["run", "--data-dir", other, "--set", "log=kafka", "--set"];
+    let (code, said) = ends(&[&kafka[..], &["sinks.webhook_deliveries=http://h/"]].concat());
+    assert_eq!(code, Some(78), "{said}");
+    assert!(said.contains("run a consumer of cpm.deliveries"), "{said}");
     let (code, said) = ends(&["run", "--data-dir", other, "--input", "/nonexistent"]);
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("cannot read /nonexistent"), "{said}");

@@ -1,5 +1,8 @@
 //! The reader of a topic on a real broker: committed records only, to the stable end, by number.
 
+#![allow(missing_docs, reason = "a test")]
+#![allow(clippy::unwrap_used, reason = "a test: what is not there fails it")]
+
 mod kafka_place;
 
 use std::time::Duration;
@@ -38,7 +41,7 @@ fn read(reader: &mut Reader, partition: u32) -> Vec<(u64, String)> {
 #[test]
 fn only_what_is_committed_is_read() {
     let place = Place::new("committed", 2);
-    let mut writer = place.transactional("a");
+    let writer = place.transactional("a");
     writer.commit(Topic::Journal, 0, (0..5).map(line));
     for _ in 0..20 {
         writer.abort(Topic::Journal, 0, (900..903).map(line));
@@ -84,7 +87,7 @@ fn a_record_is_found_by_its_number() {
     let mut reader = Reader::new(&place.cluster, Topic::Journal).unwrap();
     assert_eq!(reader.find_seq(0, 0), Ok(Found::NotYet), "nothing is there");
 
-    let mut writer = place.transactional("a");
+    let writer = place.transactional("a");
     let mut stands = Vec::new();
     let mut next = 0;
     for round in 0..40_u64 {
@@ -142,10 +145,11 @@ fn what_cannot_be_read_is_said() {
     let Err(KafkaFault::Refused { what, .. }) = reader.find_seq(0, 3) else { panic!("no record") };
     assert!(what.contains("cpm.journal/0/0"), "{what}");
 
-    let mut away = place.cluster.clone();
+    let mut away = place.cluster;
     away.brokers = "127.0.0.1:1".to_owned();
-    let Err(KafkaFault::Unreachable { brokers, .. }) = Reader::new(&away, Topic::Journal) else {
+    let Err(KafkaFault::Unreachable { brokers, why }) = Reader::new(&away, Topic::Journal) else {
         panic!("nobody answers there")
     };
     assert_eq!(brokers, "127.0.0.1:1");
+    assert!(why.contains("refused"), "{why}");
 }

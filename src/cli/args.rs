@@ -9,6 +9,7 @@ mod client;
 mod doctor;
 mod ingest;
 mod run;
+mod topics;
 
 pub use about::{Completions, Config, ConfigAction, ConfigShow, Man, Schema, ShowAs};
 pub use client::{
@@ -19,6 +20,7 @@ pub use client::{
 pub use doctor::Doctor;
 pub use ingest::{Ek, From, Ingest, Jsonl, Shape};
 pub use run::Run;
+pub use topics::{Topics, TopicsAction, TopicsCheck, TopicsCreate};
 
 /// Deferred delivery for telecom messaging: keeps messages for RCS/CPM users who cannot be reached,
 /// watches their phones come back, and delivers by IP or by SMS at the right moment.
@@ -79,6 +81,8 @@ pub enum Command {
     Config(Config),
     /// Say whether this set-up is sound, and what to do where it is not
     Doctor(Doctor),
+    /// The topics of a Kafka cluster: make them, or say whether they are safe
+    Topics(Topics),
     /// List the record types, or print their JSON Schemas
     Schema(Schema),
     /// Print the completions for a shell

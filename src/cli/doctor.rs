@@ -1,6 +1,7 @@
 //! `deferd doctor`: is this set-up sound? Everything is looked at, nothing is changed.
 
 mod facts;
+mod kafka;
 mod machine;
 mod place;
 mod reach;
@@ -9,7 +10,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::config::{ConfigError, Loaded, Origin, keys};
+use super::config::{ConfigError, Loaded, LogKind, Origin, keys};
 use super::{Answer, args, settings};
 
 /// How something is.
@@ -133,6 +134,9 @@ fn look(config: Result<Loaded, ConfigError>) -> Vec<Finding> {
     findings.extend(reach::look(config));
     findings.push(facts::look(config));
     findings.extend(machine::limits(config));
+    if config.log == LogKind::Kafka {
+        findings.extend(kafka::look(config));
+    }
     findings
 }
 

@@ -20,6 +20,7 @@ mod replay;
 mod run;
 mod simulate;
 pub mod simulation;
+mod topics;
 mod why;
 
 use std::io::Write;
@@ -78,6 +79,7 @@ pub fn run(
         Command::Ingest(args) => ingest::ingest(args, &config?, out),
         Command::Config(args) => configuration::configuration(args, config, out),
         Command::Doctor(args) => doctor::doctor(args, config, out),
+        Command::Topics(args) => topics::topics(args, &config?, out),
         // These say the same whatever is configured, so a bad config does not stop them.
         Command::Schema(args) => about::schema(args, out),
         Command::Completions(args) => about::completions(args, out),

@@ -20,7 +20,7 @@ use crate::domain::time::Timestamp;
 use crate::record::journal::RULES;
 
 /// The version of a checkpoint's bytes, and of a packed user's.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 const MAGIC: [u8; 8] = *b"deferd\0c";
 /// A chunk is written when it has become this large.
 const CHUNK: usize = 65_536;
@@ -48,6 +48,7 @@ struct Head {
     at: Timestamp,
     policy: Vec<u8>,
     policy_told: bool,
+    partitions: Option<u32>,
     taken: Vec<(String, u32, u64)>,
     duplicates: u64,
     users: u64,
@@ -143,6 +144,7 @@ impl Cut {
             at: state.at,
             policy: serde_json::to_vec(&*state.policy).expect("a policy is JSON"),
             policy_told: state.policy_told,
+            partitions: state.partitions,
             taken: state.taken.clone(),
             duplicates: state.duplicates.len() as u64,
             users: state.users.len() as u64,
@@ -304,6 +306,7 @@ pub fn restore<C: AsRef<[u8]>>(
         at: head.at,
         policy: Arc::new(policy),
         policy_told: head.policy_told,
+        partitions: head.partitions,
         taken: head.taken,
         ..State::default()
     };

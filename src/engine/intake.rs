@@ -1,6 +1,6 @@
 //! Where inputs are handed in, from any edge: taken all or none, answered when they are durable.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::ports::Fate;
 
@@ -19,13 +19,25 @@ pub struct Given {
 
 /// What became of an input, durably.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settled {
-    /// The partition that took it.
-    pub partition: u32,
-    /// The number of its journal record there.
-    pub seq: u64,
-    /// What became of it.
-    pub fate: Fate,
+pub enum Settled {
+    /// It is decided.
+    Decided {
+        /// The partition that took it.
+        partition: u32,
+        /// The number of its journal record there.
+        seq: u64,
+        /// What became of it.
+        fate: Fate,
+    },
+    /// Its topic has it; whoever has that partition decides it in its turn.
+    Logged {
+        /// The topic.
+        topic: Arc<str>,
+        /// Its partition.
+        partition: u32,
+        /// Its offset there.
+        offset: u64,
+    },
 }
 
 /// Why inputs are not taken now; none of them was.
@@ -35,16 +47,80 @@ pub enum Refused {
     #[error("too many inputs wait; send them again in a second")]
     Full,
     /// More at once than may ever wait.
-    #[error("more inputs at once than may wait: send fewer, or raise embedded.queue_inputs")]
-    TooMany,
+    #[error("more inputs at once than may wait: {0}")]
+    TooMany(&'static str),
     /// The daemon stops.
     #[error("the daemon is stopping; send them again when it is back")]
     Closed,
 }
 
-/// Who is told what became of a batch of inputs, in the order in which they were given. Where it is
-/// dropped uncalled nobody knows: the process ends, and the journal has the word.
-pub type Told = Box<dyn FnOnce(Vec<Settled>) + Send>;
+/// Who is told what became of a batch of inputs, in the order in which they were given; or why nobody
+/// knows of all of them. Where it is dropped uncalled the process ends, and the journal has the word.
+pub type Told = Box<dyn FnOnce(Result<Vec<Settled>, String>) + Send>;
+
+/// A batch under way. Where it is dropped before all of it is settled, nobody is told.
+struct Batch {
+    settled: Vec<Option<Settled>>,
+    left: usize,
+    failed: Option<String>,
+    told: Option<Told>,
+}
+
+/// An input of a batch: the last one that is settled answers for all.
+#[derive(Clone)]
+pub struct Ticket {
+    batch: Arc<Mutex<Batch>>,
+    index: usize,
+}
+
+impl std::fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ticket").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+impl Ticket {
+    /// One for each input of a batch, in their order.
+    pub fn of(count: usize, told: Told) -> impl Iterator<Item = Self> {
+        let settled = vec![None; count];
+        let batch = Batch { settled, left: count, failed: None, told: Some(told) };
+        let batch = Arc::new(Mutex::new(batch));
+        (0..count).map(move |index| Self { batch: Arc::clone(&batch), index })
+    }
+
+    /// Says what became of it.
+    pub fn settle(self, settled: Settled) {
+        self.end(Ok(settled));
+    }
+
+    /// Says why nobody knows.
+    pub fn fail(self, why: String) {
+        self.end(Err(why));
+    }
+
+    fn end(self, how: Result<Settled, String>) {
+        let mut batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
+        match how {
+            Ok(settled) => {
+                if let Some(place) = batch.settled.get_mut(self.index) {
+                    *place = Some(settled);
+                }
+            }
+            Err(why) => batch.failed = Some(why),
+        }
+        batch.left = batch.left.saturating_sub(1);
+        if batch.left == 0
+            && let Some(told) = batch.told.take()
+        {
+            let (settled, failed) = (std::mem::take(&mut batch.settled), batch.failed.take());
+            drop(batch);
+            told(match failed {
+                Some(why) => Err(why),
+                None => Ok(settled.into_iter().flatten().collect()),
+            });
+        }
+    }
+}
 
 /// Takes inputs for all partitions.
 pub trait Intake: Send + Sync {

@@ -48,10 +48,12 @@ pub struct Overlay {
     order: Vec<(u128, Timestamp)>,
     /// The policy, where the step changed it.
     pub policy: Option<Arc<Policy>>,
+    /// How many partitions there are, where the step said so.
+    pub partitions: Option<u32>,
     /// When the step decides.
     pub at: Timestamp,
-    /// Whether the step wrote a record: the journal knows of no other instants.
-    pub recorded: bool,
+    /// When the last record of the step was decided: the journal knows of no other instants.
+    pub recorded: Option<Timestamp>,
 }
 
 impl Overlay {
@@ -124,9 +126,10 @@ impl Overlay {
         if let Some(policy) = self.policy {
             state.policy = policy;
             state.policy_told = true;
+            state.partitions = self.partitions.or(state.partitions);
         }
-        if self.recorded {
-            state.at = state.at.max(self.at);
+        if let Some(at) = self.recorded {
+            state.at = state.at.max(at);
         }
         for (digest, at) in self.order {
             state.duplicates.remember(digest, at);

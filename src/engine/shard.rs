@@ -84,6 +84,25 @@ impl Asks {
     }
 }
 
+/// Who is asked about which partition.
+pub trait Desks: Send + Sync {
+    /// How many partitions there are, here and elsewhere.
+    fn partitions(&self) -> u32;
+
+    /// Whoever decides for a partition; `None`: nobody here, now.
+    fn of(&self, partition: u32) -> Option<Asks>;
+}
+
+impl Desks for Vec<Asks> {
+    fn partitions(&self) -> u32 {
+        u32::try_from(self.len()).unwrap_or(u32::MAX)
+    }
+
+    fn of(&self, partition: u32) -> Option<Asks> {
+        self.get(partition as usize).cloned()
+    }
+}
+
 /// Hands asks to one shard, which is woken by `wake` from its wait for inputs; the other end is for
 /// [`run`].
 #[must_use]

@@ -38,6 +38,8 @@ pub struct State {
     pub policy: Arc<Policy>,
     /// Whether a record has said which it is.
     pub policy_told: bool,
+    /// Into how many partitions users were spread when a record last said so.
+    pub partitions: Option<u32>,
     /// The last input taken of each topic and partition.
     pub taken: Vec<(String, u32, u64)>,
     /// The checkpoint that is being taken: see [`checkpoint`](super::checkpoint).
@@ -73,6 +75,17 @@ pub enum BrokenJournal {
         /// What is wrong with it.
         why: BadRecord,
     },
+    /// Users were spread otherwise, so many are where they do not belong.
+    #[error(
+        "it was written as one of {was} partitions, and now there are {are}: users are in others than \
+         before; export what is there, make new topics, and load it (`deferd replay --export`)"
+    )]
+    Partitions {
+        /// How many there were.
+        was: u32,
+        /// How many there are.
+        are: u32,
+    },
     /// Its policy is none.
     #[error("seq {seq}: its policy cannot be read: {why}")]
     Policy {
@@ -96,9 +109,10 @@ impl State {
             return Err(bad(BadRecord::Newer { found: record.rules }));
         }
         let address = record.address().map_err(bad)?;
-        if let Some(policy) = policy_of(record)? {
-            self.policy = Arc::new(policy);
+        if let Some(Changed { data, partitions }) = changed(record)? {
+            self.policy = Arc::new(data);
             self.policy_told = true;
+            self.partitions = partitions.or(self.partitions);
         }
         self.note(record);
         let Some(address) = address.filter(|_| !record.events.is_empty()) else { return Ok(None) };
@@ -159,20 +173,27 @@ impl State {
     }
 }
 
+/// What a record that changes the policy says.
+#[derive(Deserialize)]
+struct Changed {
+    data: Policy,
+    partitions: Option<u32>,
+}
+
+fn changed(record: &Record<'_>) -> Result<Option<Changed>, BrokenJournal> {
+    let Some(raw) = record.input.filter(|_| record.user.is_none()) else { return Ok(None) };
+    serde_json::from_str(raw.get())
+        .map(Some)
+        .map_err(|error| BrokenJournal::Policy { seq: record.seq, why: error.to_string() })
+}
+
 /// The policy that a record changes to, if it is one that does.
 ///
 /// # Errors
 ///
 /// [`BrokenJournal::Policy`]: it cannot be read.
 pub fn policy_of(record: &Record<'_>) -> Result<Option<Policy>, BrokenJournal> {
-    let Some(raw) = record.input.filter(|_| record.user.is_none()) else { return Ok(None) };
-    #[derive(Deserialize)]
-    struct Changed {
-        data: Policy,
-    }
-    let changed: Changed = serde_json::from_str(raw.get())
-        .map_err(|error| BrokenJournal::Policy { seq: record.seq, why: error.to_string() })?;
-    Ok(Some(changed.data))
+    Ok(changed(record)?.map(|changed| changed.data))
 }
 
 /// Topic, partition and offset of `topic/partition/offset`.

@@ -70,6 +70,7 @@ impl Step {
         }
         let Batch { partition, at, first_seq, .. } = self.batch;
         let records = entries.len() as u64;
+        self.overlay.recorded = Some(at);
         self.batch.first_seq += records;
         self.written += records;
         Some(Batch { partition, at, first_seq, entries })
@@ -224,6 +225,7 @@ impl Step {
         );
         self.digest = policy.digest();
         self.overlay.policy = Some(Arc::new(policy.clone()));
+        self.overlay.partitions = partitions;
         self.record(None, None, Some(&raw), Ok(Decided::default()));
     }
 

@@ -57,6 +57,17 @@ pub trait Tail: Send {
     fn next(&mut self) -> Result<Option<Recorded<'_>>, TailError>;
 }
 
+/// All journals, read beside the work.
+pub trait Journals: Send + Sync {
+    /// A partition from record `seq` on, as far as it is durable now; from the oldest that is kept where
+    /// `seq` is 0.
+    ///
+    /// # Errors
+    ///
+    /// [`TailError::Removed`] where `seq` is no longer kept.
+    fn read(&self, partition: u32, seq: u64) -> Result<Box<dyn Tail>, TailError>;
+}
+
 /// All partitions.
 pub trait Tails: Send + Sync {
     /// How many there are.

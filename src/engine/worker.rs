@@ -237,6 +237,11 @@ impl<L: Log, C: Clock> Worker<L, C> {
             partition.follow(&lines)?;
             followed += lines.len();
             if lines.is_empty() {
+                if let (Some(was), Some(are)) = (partition.state().partitions, settings.partitions)
+                    && was != are
+                {
+                    return Err(BrokenJournal::Partitions { was, are }.into());
+                }
                 log.resume(partition.number, &partition.state().positions())?;
                 partition.is_followed(settings);
             }

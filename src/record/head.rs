@@ -8,6 +8,8 @@ pub struct Head<'a> {
     pub seq: u64,
     /// How often its partition has changed hands.
     pub epoch: u64,
+    /// When it was decided, as it stands there.
+    pub at: Option<&'a str>,
     /// The user, canonical.
     pub user: Option<&'a str>,
     /// It changes the policy: it has an input, and no user.
@@ -21,7 +23,7 @@ impl<'a> Head<'a> {
     pub fn skim(line: &'a [u8]) -> Option<Self> {
         let (seq, rest) = number(line.strip_prefix(b"{\"seq\":")?)?;
         let (epoch, mut rest) = number(rest.strip_prefix(b",\"epoch\":")?)?;
-        let mut head = Self { seq, epoch, user: None, is_policy: false };
+        let mut head = Self { seq, epoch, at: None, user: None, is_policy: false };
         loop {
             let Some(field) = rest.strip_prefix(b",\"") else {
                 return (rest.first() == Some(&b'}')).then_some(head);
@@ -41,7 +43,12 @@ impl<'a> Head<'a> {
                 // They stand behind both.
                 b"events" | b"ignored" | b"source" | b"id" | b"rejected" => return Some(head),
                 b"rules" => rest = number(value)?.1,
-                b"at" | b"ingested_at" | b"policy" | b"pos" => {
+                b"at" => {
+                    let (at, behind) = plain(value.strip_prefix(b"\"")?)?;
+                    head.at = Some(std::str::from_utf8(at).ok()?);
+                    rest = behind;
+                }
+                b"ingested_at" | b"policy" | b"pos" => {
                     rest = plain(value.strip_prefix(b"\"")?)?.1;
                 }
                 _ => return None,
@@ -128,7 +135,10 @@ mod tests {
         let start = r#"{"seq":7,"epoch":2,"at":"2026-11-21T08:00:00Z","rules":1,"policy":"ab12""#;
         let skim = |rest: &str| {
             let line = format!("{start}{rest}");
-            Head::skim(line.as_bytes()).map(|h| (h.user.map(str::to_owned), h.is_policy))
+            Head::skim(line.as_bytes()).map(|h| {
+                assert_eq!((h.seq, h.epoch, h.at), (7, 2, Some("2026-11-21T08:00:00Z")));
+                (h.user.map(str::to_owned), h.is_policy)
+            })
         };
         let user = |user: &str| Some((Some(user.to_owned()), false));
 

@@ -227,6 +227,12 @@ impl Kind {
         Self::ALL.iter().find(|(kind, ..)| *kind == self).map_or("", |(_, name, _)| name)
     }
 
+    /// The topic it belongs on.
+    #[must_use]
+    pub fn topic(self) -> &'static str {
+        Self::ALL.iter().find(|(kind, ..)| *kind == self).map_or("", |(_, _, topic)| topic)
+    }
+
     /// Whether it says what was seen of a phone, as probes do.
     #[must_use]
     pub fn is_fact(self) -> bool {

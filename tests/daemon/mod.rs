@@ -19,13 +19,13 @@ use deferd::cli::clock::WallClock;
 use deferd::domain::event::Access;
 use deferd::domain::policy::{AccessSwitch, Policy};
 use deferd::domain::time::Timestamp;
-use deferd::edge::http::{Change, Check, Host, Limits, Site, Switch, Token, serve};
+use deferd::edge::http::{Change, Check, Feeds, Host, Limits, Site, Switch, Token, serve};
 use deferd::engine::intake::Intake;
 use deferd::engine::partition::Partition;
 use deferd::engine::ports::Clock;
 use deferd::engine::shard::{self, Asks, Health};
 use deferd::engine::state::State;
-use deferd::engine::tail::Tails;
+use deferd::engine::tail::{Journals, Tails};
 use deferd::engine::worker::{Settings, Worker};
 use deferd::log::embedded::{self, Directory, Embedded, EmbeddedTails, Inboxes, Lock, Options};
 use serde_json::{Value, json};
@@ -188,8 +188,9 @@ impl Daemon {
         }
         let site = Site {
             intake: Arc::clone(&inboxes) as Arc<dyn Intake>,
-            asks: asks.clone(),
-            tails: Arc::clone(&tails) as Arc<dyn Tails>,
+            desks: Arc::new(asks.clone()),
+            journals: Arc::clone(&tails) as Arc<dyn Journals>,
+            feeds: Feeds::Here(Arc::clone(&tails) as Arc<dyn Tails>),
             reader: setup.settings.reader.clone(),
             clock: Arc::new(WallClock),
             host: Arc::clone(&host) as Arc<dyn Host>,

@@ -1,4 +1,4 @@
-//! A group of daemons on topics of its own, and the load on it.
+//! Members of a group on topics of their own, and a load on them.
 
 #![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
 
@@ -44,6 +44,11 @@ impl Field {
 
     /// Starts a member of this name; it need not be ready.
     pub fn member(&self, name: &str) -> Process {
+        self.member_with(name, &[])
+    }
+
+    /// The same, with more of the configuration.
+    pub fn member_with(&self, name: &str, more: &[&str]) -> Process {
         let cluster = self.cluster();
         let sets = [
             "log=kafka".to_owned(),
@@ -57,7 +62,8 @@ impl Field {
             "policy.sms_hold_seconds=1".to_owned(),
             "policy.ip_wait_after_attach_seconds=1".to_owned(),
         ];
-        let sets: Vec<String> = sets.iter().map(|set| format!("--set={set}")).collect();
+        let sets = sets.iter().map(String::as_str).chain(more.iter().copied());
+        let sets: Vec<String> = sets.map(|set| format!("--set={set}")).collect();
         let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
         Process::spawn(&self.data.join(name), &sets, &[])
     }
@@ -69,11 +75,39 @@ impl Field {
         self.load = Some(std::thread::spawn(move || load(&cluster, seed, &sent, &stop)));
     }
 
-    /// Ends the load, lets the members take what waits, stops them, and audits.
-    pub fn end(mut self, members: Vec<Process>) -> Found {
+    /// Ends the load, and lets the members take what waits.
+    pub fn pause(&mut self, members: &[&Process]) {
         self.stop.store(true, Ordering::SeqCst);
         self.load.take().unwrap().join().unwrap();
-        self.taken(&members);
+        self.stop.store(false, Ordering::SeqCst);
+        self.taken(members);
+    }
+
+    /// Loses the checkpoints of a member of this name.
+    pub fn lose_checkpoints(&self, name: &str) {
+        let folder = self.data.join(name).join(format!("{}-{name}", self.cluster().group));
+        for partition in 0..PARTITIONS {
+            std::fs::remove_dir_all(folder.join(partition.to_string())).unwrap();
+        }
+    }
+
+    /// Loses all records of a topic.
+    pub fn lose(&self, topic: Topic) {
+        for partition in 0..PARTITIONS {
+            let records = crate::kafka_audit::read(self.cluster(), topic, PARTITIONS);
+            let last = records
+                .iter()
+                .filter(|stands| stands.partition == partition)
+                .map(|stands| stands.offset);
+            if let Some(last) = last.max() {
+                self.place.remove_before(topic, partition, last as u64 + 1);
+            }
+        }
+    }
+
+    /// Ends the load, lets the members take what waits, stops them, and audits.
+    pub fn end(mut self, members: Vec<Process>) -> Found {
+        self.pause(&members.iter().collect::<Vec<_>>());
         for member in members {
             member.stop();
         }
@@ -84,7 +118,7 @@ impl Field {
     }
 
     /// Waits until the members have taken all inputs.
-    pub fn taken(&self, members: &[Process]) {
+    pub fn taken(&self, members: &[&Process]) {
         let began = Instant::now();
         let sent = self.sent.load(Ordering::SeqCst);
         loop {
@@ -95,7 +129,7 @@ impl Field {
             assert!(
                 began.elapsed() < Duration::from_secs(90),
                 "{taken} of {sent} were taken: {}",
-                members.iter().map(Process::said).collect::<String>()
+                members.iter().map(|member| member.said()).collect::<String>()
             );
             std::thread::sleep(Duration::from_millis(200));
         }

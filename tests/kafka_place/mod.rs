@@ -1,12 +1,14 @@
 //! Topics of a test's own on the real broker, and who writes them.
 
-#![allow(dead_code, reason = "each test takes what it needs")]
-
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use deferd::log::kafka::{Cluster, Topic};
+use deferd::cli::clock::WallClock;
+use deferd::engine::ports::Clock;
+use deferd::log::kafka::{Cluster, Reader, Topic};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -15,28 +17,20 @@ use rdkafka::{Offset, TopicPartitionList};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Two working copies on one machine have two brokers: the first of four ports for this one's, of which the
-/// third is where a proxy may listen and the fourth is who stands behind it.
-fn port() -> u32 {
+/// The broker of this working copy, which is started where it does not run and is left running.
+fn bootstrap() -> &'static str {
+    static BOOTSTRAP: OnceLock<String> = OnceLock::new();
+    BOOTSTRAP.get_or_init(|| start("kafka-tests", 0))
+}
+
+/// Starts a broker in this folder of target/; where it is found.
+fn start(folder: &str, number: u32) -> String {
     let root = env!("CARGO_MANIFEST_DIR");
-    20_000 + root.bytes().fold(7_u32, |sum, b| (sum * 31 + u32::from(b)) % 3000) * 4
-}
-
-/// Where clients come to that a proxy is to see.
-pub(crate) fn proxied() -> u32 {
-    port() + 2
-}
-
-/// Where everything of the broker is kept.
-pub(crate) fn kept() -> String {
-    format!("{}/target/kafka-tests", env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Starts the broker of this working copy where it does not run; where it is found.
-pub(crate) fn start() -> String {
-    let done = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/ops/kafka/broker"))
-        .args(["start", "--data", &kept(), "--port", &port().to_string()])
-        .args(["--proxy", &proxied().to_string()])
+    // Two working copies on one machine have brokers of their own.
+    let port = 20_000 + root.bytes().fold(7_u32, |sum, b| (sum * 31 + u32::from(b)) % 2000) * 6;
+    let done = Command::new(format!("{root}/ops/kafka/broker"))
+        .args(["start", "--data", &format!("{root}/target/{folder}")])
+        .args(["--port", &(port + 2 * number).to_string()])
         .output()
         .expect("ops/kafka/broker runs");
     let said = String::from_utf8_lossy(&done.stdout).into_owned();
@@ -45,10 +39,40 @@ pub(crate) fn start() -> String {
     last.unwrap_or_else(|| panic!("no broker: {said}{why}")).to_owned()
 }
 
-/// The broker of this working copy, which is left running.
-fn bootstrap() -> &'static str {
-    static BOOTSTRAP: OnceLock<String> = OnceLock::new();
-    BOOTSTRAP.get_or_init(start)
+/// A broker that a test has for itself, until it is dropped.
+#[allow(dead_code, reason = "not every test does")]
+pub(crate) struct Broker {
+    bootstrap: String,
+    data: String,
+}
+
+#[allow(dead_code, reason = "not every test does")]
+impl Broker {
+    pub(crate) fn start(name: &str) -> Self {
+        let folder = format!("kafka-tests-{name}");
+        let data = format!("{}/target/{folder}", env!("CARGO_MANIFEST_DIR"));
+        Self { bootstrap: start(&folder, 1), data }
+    }
+
+    pub(crate) fn place(&self, name: &str, partitions: i32) -> Place {
+        Place::at(&self.bootstrap, name, partitions)
+    }
+
+    /// STOP: it hangs; CONT: it goes on.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = std::fs::read_to_string(format!("{}/broker.pid", self.data)).expect("its pid");
+        let done = Command::new("kill").args([&format!("-{name}"), pid.trim()]).status();
+        assert!(done.expect("kill runs").success());
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.signal("CONT");
+        let script = format!("{}/ops/kafka/broker", env!("CARGO_MANIFEST_DIR"));
+        let done = Command::new(script).args(["clean", "--data", &self.data]).output();
+        assert!(done.is_ok_and(|done| done.status.success()) || std::thread::panicking());
+    }
 }
 
 /// All topics, under a prefix that no other test has.
@@ -58,15 +82,18 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new(name: &str, partitions: i32) -> Self {
-        let nanos = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .expect("it is after 1970")
-            .as_nanos();
+        Self::at(bootstrap(), name, partitions)
+    }
+
+    fn at(brokers: &str, name: &str, partitions: i32) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::SeqCst);
+        let run = format!("{}-{}-{count}", WallClock.now().as_millis(), std::process::id());
         let cluster = Cluster {
-            brokers: bootstrap().to_owned(),
-            group: format!("deferd-{name}-{nanos}"),
+            brokers: brokers.to_owned(),
+            group: format!("deferd-{name}-{run}"),
             instance: "test".to_owned(),
-            prefix: format!("{name}-{nanos}."),
+            prefix: format!("{name}-{run}."),
             session_timeout: Duration::from_secs(15),
             properties: Vec::new(),
         };
@@ -77,6 +104,14 @@ impl Place {
         let made = wait(place.admin().create_topics(&topics, &AdminOptions::new()));
         for topic in made.expect("the broker answers") {
             topic.expect("a topic is made");
+        }
+        // The controller has them; the broker hears of it a moment later.
+        for topic in Topic::ALL {
+            let seen = (0..100).any(|_| {
+                let seen = Reader::new(&place.cluster, topic).is_ok();
+                seen || (std::thread::sleep(Duration::from_millis(50)), false).1
+            });
+            assert!(seen, "{topic:?} was made, and the broker does not know it");
         }
         place
     }
@@ -92,6 +127,7 @@ impl Place {
     }
 
     /// Removes what stands before an offset, as retention does.
+    #[allow(dead_code, reason = "not every test does")]
     pub(crate) fn remove_before(&self, topic: Topic, partition: i32, offset: u64) {
         let mut list = TopicPartitionList::new();
         let offset = Offset::Offset(offset.try_into().expect("a small offset"));
@@ -100,12 +136,29 @@ impl Place {
     }
 
     /// Writes one record without a transaction.
+    #[allow(dead_code, reason = "not every test does")]
     pub(crate) fn write(&self, topic: Topic, partition: i32, line: &str) {
         let producer: BaseProducer = self.client().create().expect("a producer");
         let topic = self.cluster.topic(topic);
         let record = BaseRecord::<(), str>::to(&topic).payload(line).partition(partition);
         producer.send(record).expect("there is room");
         producer.flush(PATIENCE).expect("it is written");
+    }
+
+    /// Writes a journal as members do: in transactions of several sizes, some aborted in between.
+    #[allow(dead_code, reason = "not every test does")]
+    pub(crate) fn write_journal(&self, partition: i32, lines: &[String]) {
+        let writer = self.transactional(&format!("journal-{partition}"));
+        let mut rest = lines;
+        for size in (1..).map(|round| round * 7 % 11 + 1) {
+            if rest.is_empty() {
+                return;
+            }
+            let (batch, after) = rest.split_at(size.min(rest.len()));
+            writer.abort(Topic::Journal, partition, batch.iter().cloned());
+            writer.commit(Topic::Journal, partition, batch.iter().cloned());
+            rest = after;
+        }
     }
 
     pub(crate) fn transactional(&self, id: &str) -> Writer {
@@ -128,12 +181,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Begins a transaction, and has its records written.
-    pub(crate) fn begin(
-        &mut self,
-        topic: Topic,
-        partition: i32,
-        lines: impl Iterator<Item = String>,
-    ) {
+    pub(crate) fn begin(&self, topic: Topic, partition: i32, lines: impl Iterator<Item = String>) {
         self.producer.begin_transaction().expect("a transaction begins");
         let topic = format!("{}{}", self.prefix, topic.name());
         for line in lines {
@@ -146,26 +194,17 @@ impl Writer {
     }
 
     /// Commits what was begun.
-    pub(crate) fn end(&mut self) {
+    pub(crate) fn end(&self) {
         self.producer.commit_transaction(PATIENCE).expect("it is committed");
     }
 
-    pub(crate) fn commit(
-        &mut self,
-        topic: Topic,
-        partition: i32,
-        lines: impl Iterator<Item = String>,
-    ) {
+    pub(crate) fn commit(&self, topic: Topic, partition: i32, lines: impl Iterator<Item = String>) {
         self.begin(topic, partition, lines);
         self.end();
     }
 
-    pub(crate) fn abort(
-        &mut self,
-        topic: Topic,
-        partition: i32,
-        lines: impl Iterator<Item = String>,
-    ) {
+    #[allow(dead_code, reason = "not every test does")]
+    pub(crate) fn abort(&self, topic: Topic, partition: i32, lines: impl Iterator<Item = String>) {
         self.begin(topic, partition, lines);
         self.producer.abort_transaction(PATIENCE).expect("it is aborted");
     }
@@ -174,4 +213,23 @@ impl Writer {
 /// Waits for what an admin client answers: it has threads of its own.
 fn wait<T>(answer: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(answer)
+}
+
+/// The journal of one partition that decided these inputs, as `simulate` writes it.
+#[allow(dead_code, reason = "not every test does")]
+pub(crate) fn journal_of(inputs: &[serde_json::Value]) -> Vec<String> {
+    let mut simulate = Command::new(env!("CARGO_BIN_EXE_deferd"))
+        .args(["simulate", "-", "--journal", "--outcomes", "delivered"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("deferd runs");
+    let lines: String = inputs.iter().map(|input| format!("{input}\n")).collect();
+    let mut stdin = simulate.stdin.take().expect("a pipe");
+    let writer = std::thread::spawn(move || stdin.write_all(lines.as_bytes()));
+    let done = simulate.wait_with_output().expect("it ends");
+    writer.join().expect("a thread").expect("it reads");
+    assert!(done.status.success());
+    let text = String::from_utf8(done.stdout).expect("text");
+    text.lines().filter(|line| line.starts_with("{\"seq\"")).map(str::to_owned).collect()
 }

@@ -29,7 +29,7 @@ pub(super) const KEYS: [(&str, Expected); 18] = [
     ("kafka.commit_milliseconds", Expected::Number { unit: "milliseconds", from: 1, to: 1000 }),
     ("kafka.session_timeout_seconds", Expected::Number { unit: "seconds", from: 3, to: 300 }),
     ("kafka.checkpoint_seconds", Expected::Number { unit: "seconds", from: 1, to: 86_400 }),
-    ("kafka.snapshot_minutes", Expected::Number { unit: "minutes", from: 0, to: 10_080 }),
+    ("kafka.snapshot_seconds", Expected::Number { unit: "seconds", from: 0, to: 604_800 }),
     ("kafka.lost_inputs", Expected::Word(&["stop", "skip"])),
     ("kafka.security", Expected::Word(&["plaintext", "ssl", "sasl-plaintext", "sasl-ssl"])),
     ("kafka.ca_file", PATH),
@@ -112,7 +112,7 @@ pub struct Kafka {
     /// How often a checkpoint is taken.
     pub checkpoint_seconds: u32,
     /// How often a round of snapshots begins; 0: never.
-    pub snapshot_minutes: u32,
+    pub snapshot_seconds: u32,
     /// What becomes of inputs that were removed before they were taken.
     pub lost_inputs: LostInputs,
     /// How brokers are spoken to.
@@ -194,7 +194,7 @@ impl Default for Kafka {
             commit_milliseconds: 25,
             session_timeout_seconds: 15,
             checkpoint_seconds: 60,
-            snapshot_minutes: 60,
+            snapshot_seconds: 3600,
             lost_inputs: LostInputs::Stop,
             security: Security::Plaintext,
             ca_file: PathBuf::new(),
@@ -260,8 +260,11 @@ pub fn is_passed(key: &str) -> bool {
     key == PASSED || property_of(key).is_some()
 }
 
+/// A key, its value, and who gave it.
+type Passed = (String, (Value, Origin));
+
 /// What `[kafka.librdkafka]` was given: a value for a key, or nothing for an empty table.
-pub(super) fn passed(given: Given) -> Result<Option<(String, (Value, Origin))>, ConfigError> {
+pub(super) fn passed(given: Given) -> Result<Option<Passed>, ConfigError> {
     let Given { key, value, origin } = given;
     let property = match (property_of(&key), Property::of(&value)) {
         (None, _) if value.is_empty_table() => return Ok(None),
@@ -376,6 +379,14 @@ impl Kafka {
         put("sasl.mechanisms", mechanism.to_owned());
         // Its tokens are made as properties of librdkafka say, and name the user themselves.
         if self.sasl_mechanism == SaslMechanism::OauthBearer {
+            const UNSECURED: &str = "enable.sasl.oauthbearer.unsecure.jwt";
+            let is_unsecured = self.librdkafka.get(UNSECURED) == Some(&Property::Flag(true));
+            ensure!(
+                is_unsecured,
+                "kafka.sasl_mechanism is {mechanism}, of which there are unsecured tokens only: set \
+                 kafka.librdkafka.{UNSECURED} to true and kafka.librdkafka.sasl.oauthbearer.config to \
+                 `principal=NAME`, or choose another"
+            );
             return Ok(properties);
         }
         ensure!(

@@ -14,12 +14,14 @@ use crate::cli::BadConfig;
 use crate::cli::clock::{SteadyClock, Stopwatch};
 use crate::cli::config::Config;
 use crate::cli::measures::{Measures, Sources};
+use crate::edge::http::Feeds;
 use crate::engine::checkpoint;
 use crate::engine::intake::Intake;
 use crate::engine::partition::Partition;
 use crate::engine::ports::Store;
 use crate::engine::shard::{self, Ask, Health};
 use crate::engine::state::State;
+use crate::engine::tail::Journals;
 use crate::engine::worker::{Settings, Worker};
 use crate::log::embedded::{
     Directory, Embedded, EmbeddedTails, Inboxes, Limits, Lock, LogFault, Options,
@@ -99,10 +101,13 @@ pub(super) fn open(
         shards.spawn(name, health, move || shard.run(log, clock, settings))?;
     }
     Ok(Backend {
+        desks: Arc::new(shards.asks.clone()),
         shards: Arc::new(shards),
         intake: Arc::clone(&inboxes) as Arc<dyn Intake>,
-        tails,
+        journals: Arc::clone(&tails) as Arc<dyn Journals>,
+        feeds: Feeds::Here(tails),
         inboxes: Some(inboxes),
+        post: None,
         _lock: lock,
     })
 }

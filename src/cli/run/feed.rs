@@ -72,9 +72,20 @@ struct Told {
     rejected: u64,
 }
 
+impl Told {
+    fn note(&mut self, settled: &Settled) {
+        match settled {
+            Settled::Decided { fate: Fate::Decided | Fate::Ignored(_), .. }
+            | Settled::Logged { .. } => self.taken += 1,
+            Settled::Decided { fate: Fate::Duplicate, .. } => self.duplicates += 1,
+            Settled::Decided { fate: Fate::Rejected(_), .. } => self.rejected += 1,
+        }
+    }
+}
+
 struct Feed<'a> {
     intake: &'a Arc<dyn Intake>,
-    under_way: Vec<Receiver<Vec<Settled>>>,
+    under_way: Vec<Receiver<Result<Vec<Settled>, String>>>,
     told: Told,
 }
 
@@ -97,26 +108,25 @@ impl Feed<'_> {
                     return true;
                 }
                 Err(Refused::Closed) => return false,
-                Err(Refused::Full | Refused::TooMany) if stop.load(Ordering::SeqCst) => {
+                Err(Refused::Full | Refused::TooMany(_)) if stop.load(Ordering::SeqCst) => {
                     return false;
                 }
                 Err(Refused::Full) => std::thread::sleep(FULL),
                 // Queues smaller than a batch: line by line.
-                Err(Refused::TooMany) if batch.len() > 1 => {
+                Err(Refused::TooMany(_)) if batch.len() > 1 => {
                     return batch.into_iter().all(|one| self.give(vec![one], stop));
                 }
-                Err(Refused::TooMany) => std::thread::sleep(FULL),
+                Err(Refused::TooMany(_)) => std::thread::sleep(FULL),
             }
         }
     }
 
-    fn count(&mut self, told: &Receiver<Vec<Settled>>) {
-        for settled in told.recv().unwrap_or_default() {
-            match settled.fate {
-                Fate::Decided | Fate::Ignored(_) => self.told.taken += 1,
-                Fate::Duplicate => self.told.duplicates += 1,
-                Fate::Rejected(_) => self.told.rejected += 1,
-            }
+    fn count(&mut self, told: &Receiver<Result<Vec<Settled>, String>>) {
+        match told.recv() {
+            Ok(Ok(settled)) => settled.iter().for_each(|settled| self.told.note(settled)),
+            Ok(Err(why)) => tracing::error!("lines of the input may be lost: {why}"),
+            // The process ends, and says why elsewhere.
+            Err(_) => {}
         }
     }
 

@@ -14,19 +14,21 @@ use super::keeper::Keeper;
 use super::seen::{Report, Seen};
 use super::shards::{Pending, Shards, World, lock};
 use super::signals::{Order, Orders};
-use crate::cli::BadConfig;
 use crate::cli::clock::{SteadyClock, Stopwatch};
 use crate::cli::config::{Config, LostInputs};
 use crate::cli::measures::{self, Measures, Registry, Sources};
+use crate::cli::{BadConfig, cluster};
 use crate::domain::policy::Policy;
-use crate::engine::checkpoint;
+use crate::edge::http::Feeds;
+use crate::engine::checkpoint::{self, Chunk};
+use crate::engine::intake::Intake;
 use crate::engine::partition::Partition;
-use crate::engine::ports::{Clock, Store};
-use crate::engine::shard::{self, Ask, Hand, Health};
+use crate::engine::ports::{Clock, LogError, Store};
+use crate::engine::shard::{self, Ask, Asks, Desks, Hand, Health};
 use crate::engine::state::State;
 use crate::engine::worker::{Settings, Worker};
 use crate::log::embedded::Lock;
-use crate::log::kafka::{Change, Cluster, Cost, Lost, Member, Options, Reader, Topic};
+use crate::log::kafka::{Change, Cluster, Cost, KafkaJournals, Lost, Member, Options, Post, Round};
 use crate::store::DiskStore;
 
 /// Users written between two steps, as long as a checkpoint is under way.
@@ -53,8 +55,8 @@ pub(super) struct Claim {
 ///
 /// [`BadConfig`]: the configuration cannot be used; else the cluster cannot, and why.
 pub(super) fn claim(config: &Config) -> anyhow::Result<Claim> {
-    let cluster = config.kafka.cluster().map_err(BadConfig)?;
-    let partitions = Reader::new(&cluster, Topic::Journal)?.partitions();
+    let cluster = cluster(config).map_err(BadConfig)?;
+    let partitions = cluster.check_start()?;
     let path = config.run.data_dir.join(format!("{}-{}", cluster.group, cluster.instance));
     let lock = Lock::claim(&path)?;
     Ok(Claim { path, cluster, partitions, lock })
@@ -68,6 +70,9 @@ pub(super) fn claim(config: &Config) -> anyhow::Result<Claim> {
 pub(super) fn open(world: &World<'_>, claim: Claim) -> anyhow::Result<Backend> {
     let Claim { path, cluster, partitions, lock: claimed } = claim;
     let identity = cluster.identity()?;
+    // Given up a little before whoever waits for it does.
+    let patience = Duration::from_secs(world.config.http.timeout_seconds.into());
+    let post = Arc::new(Post::new(&cluster, patience.saturating_sub(Duration::from_secs(1)))?);
     let holders = Holders::default();
     let hands = (0..partitions).map(|_| {
         let holders = Arc::clone(&holders);
@@ -102,7 +107,11 @@ pub(super) fn open(world: &World<'_>, claim: Claim) -> anyhow::Result<Backend> {
             identity: identity.clone(),
             directory: path.clone(),
             clock: world.clock.clone(),
-            checkpoint_every: Duration::from_secs(keys.checkpoint_seconds.into()),
+            every: Every {
+                checkpoint: Duration::from_secs(keys.checkpoint_seconds.into()),
+                round: (keys.snapshot_seconds > 0)
+                    .then(|| Duration::from_secs(keys.snapshot_seconds.into())),
+            },
             hand,
             holders: Arc::clone(&holders),
             pending: Arc::clone(&shards.pending),
@@ -124,43 +133,40 @@ pub(super) fn open(world: &World<'_>, claim: Claim) -> anyhow::Result<Backend> {
         })?;
     }
     Ok(Backend {
+        desks: Arc::new(Held { asks: shards.asks.clone(), holders }),
         shards: Arc::new(shards),
-        intake: Arc::new(Nowhere),
-        tails: Arc::new(Nowhere),
+        intake: Arc::clone(&post) as Arc<dyn Intake>,
+        journals: Arc::new(KafkaJournals::new(&cluster)),
+        feeds: Feeds::Topics(cluster.prefix.into()),
         inboxes: None,
+        post: Some(post),
         _lock: claimed,
     })
 }
 
-struct Nowhere;
+/// The partitions that shards of this process hold now.
+struct Held {
+    asks: Vec<Asks>,
+    holders: Holders,
+}
 
-impl crate::engine::intake::Intake for Nowhere {
-    fn give(
-        &self,
-        _: Vec<crate::engine::intake::Given>,
-        _: crate::engine::intake::Told,
-    ) -> Result<(), crate::engine::intake::Refused> {
-        Err(crate::engine::intake::Refused::Closed)
+impl Desks for Held {
+    fn partitions(&self) -> u32 {
+        u32::try_from(self.asks.len()).unwrap_or(u32::MAX)
+    }
+
+    fn of(&self, partition: u32) -> Option<Asks> {
+        let is_here = lock(&self.holders).contains_key(&partition);
+        self.asks.get(partition as usize).filter(|_| is_here).cloned()
     }
 }
 
-impl crate::engine::tail::Tails for Nowhere {
-    fn partitions(&self) -> u32 {
-        0
-    }
-    fn end(&self, _: u32) -> u64 {
-        0
-    }
-    fn from(
-        &self,
-        _: u32,
-        _: u64,
-    ) -> Result<Box<dyn crate::engine::tail::Tail>, crate::engine::tail::TailError> {
-        Err(crate::engine::tail::TailError::Failed("read the topic".to_owned()))
-    }
-    fn wait_for(&self, _: u32, _: u64, _: Duration) {}
-    fn wake(&self) {}
-    fn on_growth(&self, _: Box<dyn Fn() + Send + Sync>) {}
+/// How often a state is written down.
+#[derive(Clone, Copy, Debug)]
+struct Every {
+    checkpoint: Duration,
+    /// A round of snapshots; `None`: never.
+    round: Option<Duration>,
 }
 
 /// What a shard does between its steps.
@@ -171,7 +177,7 @@ struct Crew {
     identity: String,
     directory: PathBuf,
     clock: SteadyClock,
-    checkpoint_every: Duration,
+    every: Every,
     /// How this shard is asked.
     hand: Hand,
     holders: Holders,
@@ -193,10 +199,22 @@ struct Hold {
     report: Report,
     /// Since when it is being restored; `None`: it decides.
     restoring: Option<(Stopwatch, u64, Stopwatch)>,
-    /// A checkpoint under way.
-    writing: bool,
+    /// What is being written.
+    writing: Writing,
     /// The `seq` of the last checkpoint, and when it was begun.
     last: (u64, Stopwatch),
+    /// The last whole round of snapshots, if it is known, and when it ended.
+    round: (Option<Round>, Stopwatch),
+}
+
+/// What is being written of a state: one thing at a time.
+#[derive(Clone, Copy, Debug)]
+enum Writing {
+    Nothing,
+    /// To this machine's disk: it may be lost.
+    Checkpoint,
+    /// To the cluster, for whoever takes the partition over.
+    Snapshot(Round),
 }
 
 impl Crew {
@@ -246,6 +264,7 @@ impl Crew {
             }
         }
         let mut goes_on = false;
+        let mut rounds = Vec::new();
         let now = self.clock.now();
         let lags: BTreeMap<u32, u64> = self
             .crew
@@ -262,7 +281,9 @@ impl Crew {
                         self.orders.give(Order::Open);
                     }
                 }
-                goes_on |= hold.keep(partition, &self.identity, self.checkpoint_every);
+                goes_on |= hold.keep(partition, &self.identity, &self.every);
+                let wants = hold.round_under_way(partition);
+                rounds.extend(wants.map(|(round, chunks)| (partition.number, round, chunks)));
                 let (kept, lag) = (hold.keeper.kept(), lags.get(&partition.number));
                 hold.report.go_on(partition, now, |seen| {
                     seen.kept = kept;
@@ -274,6 +295,12 @@ impl Crew {
                 *said = Stopwatch::start();
                 let (partition, seq) = (partition.number, partition.state().next_seq);
                 tracing::info!(partition, replayed = seq - *from, seq, "restoring");
+            }
+        }
+        for (number, mut round, chunks) in rounds {
+            let kept = worker.log().keep_chunks(number, &mut round, &chunks);
+            if let Some(hold) = self.crew.get_mut(&number) {
+                hold.kept(number, round, kept, chunks.iter().any(|chunk| chunk.is_last));
             }
         }
         self.measure(worker.log().cost());
@@ -302,9 +329,14 @@ impl Crew {
     fn take_on(&mut self, worker: &mut GroupWorker, number: u32) -> anyhow::Result<()> {
         self.pending.add(&restoring(number));
         let store = self.store(number);
+        let mut round = None;
         let partition = match self.parked.remove(&number) {
             Some(parked) => parked,
-            None => Partition::new(number, self.kept_state(worker, number, &store)),
+            None => {
+                let (state, last) = self.kept_state(worker, number, &store);
+                round = last;
+                Partition::new(number, state)
+            }
         };
         let from = partition.state().next_seq;
         let place = self.places.get(number as usize).cloned().unwrap_or_default();
@@ -313,8 +345,9 @@ impl Crew {
                 .context("cannot keep checkpoints")?,
             report: Report::to(place),
             restoring: Some((Stopwatch::start(), from, Stopwatch::start())),
-            writing: false,
+            writing: Writing::Nothing,
             last: (from, Stopwatch::start()),
+            round: (round, Stopwatch::start()),
         };
         self.crew.insert(number, hold);
         worker.take_on(partition);
@@ -325,32 +358,33 @@ impl Crew {
         DiskStore::new(self.directory.join(number.to_string()).join("checkpoint"))
     }
 
-    /// The state of the checkpoint on this machine, if it is of this journal.
-    fn kept_state(&self, worker: &mut GroupWorker, number: u32, store: &DiskStore) -> State {
+    /// What is known of a partition beside its journal: the checkpoint on this machine, else the newest
+    /// snapshot, if they are of this journal; else nothing.
+    fn kept_state(
+        &self,
+        worker: &mut GroupWorker,
+        number: u32,
+        store: &DiskStore,
+    ) -> (State, Option<Round>) {
         let mut store = store.clone();
-        let state = match checkpoint::load(&mut store, identity(&self.identity, number)) {
-            Ok(Some(state)) => state,
-            Ok(None) => return State::default(),
-            Err(why) => {
-                tracing::warn!(partition = number, why, "the checkpoint was dropped");
-                return State::default();
+        let identity = identity(&self.identity, number);
+        match checkpoint::load(&mut store, identity) {
+            Ok(Some(state)) if is_usable(worker, number, &state, "checkpoint") => {
+                return (state, None);
             }
-        };
-        let seq = state.next_seq;
-        match worker.log().holds(number, &state) {
-            Ok(true) => state,
-            Ok(false) => {
-                tracing::warn!(
-                    partition = number,
-                    seq,
-                    "the checkpoint is of another journal: dropped"
-                );
-                store.discard();
-                State::default()
+            Ok(Some(_)) => store.discard(),
+            Ok(None) => {}
+            Err(why) => tracing::warn!(partition = number, why, "the checkpoint was dropped"),
+        }
+        match worker.log().snapshot(number, identity) {
+            Ok(Some((round, state))) if is_usable(worker, number, &state, "snapshot") => {
+                tracing::info!(partition = number, seq = state.next_seq, "a snapshot was read");
+                (state, Some(round))
             }
+            Ok(_) => (State::default(), None),
             Err(fault) => {
-                tracing::warn!(partition = number, seq, "the checkpoint cannot be used: {fault}");
-                State::default()
+                tracing::warn!(partition = number, "no snapshot can be read: {fault}");
+                (State::default(), None)
             }
         }
     }
@@ -373,7 +407,7 @@ impl Crew {
         for partition in worker.partitions_mut() {
             let Some(mut hold) = self.crew.remove(&partition.number) else { continue };
             let seq = partition.state().next_seq;
-            let is_due = hold.writing || seq > hold.last.0;
+            let is_due = matches!(hold.writing, Writing::Checkpoint) || seq > hold.last.0;
             if partition.is_whole() && is_due && hold.keeper.begin(seq, false) {
                 partition.begin_checkpoint(identity(&self.identity, partition.number));
                 while partition.state().is_cut() {
@@ -386,22 +420,77 @@ impl Crew {
 }
 
 impl Hold {
-    /// Begins a checkpoint when one is due; goes on with it. Whether there is more to write at once.
-    fn keep(&mut self, partition: &mut Partition, whose: &str, every: Duration) -> bool {
+    /// Begins a round of snapshots or a checkpoint when one is due; goes on with a checkpoint. Whether there
+    /// is more to write at once.
+    fn keep(&mut self, partition: &mut Partition, whose: &str, every: &Every) -> bool {
         let seq = partition.state().next_seq;
-        let is_due = !self.writing && seq > self.last.0 && self.last.1.elapsed() >= every;
-        if is_due && self.keeper.begin(seq, false) {
-            partition.begin_checkpoint(identity(whose, partition.number));
-            self.writing = true;
-            self.last = (seq, Stopwatch::start());
+        if matches!(self.writing, Writing::Nothing) {
+            let last = self.round.0.map_or(0, |round| round.seq());
+            let (checkpoint, identity) = (&self.last, identity(whose, partition.number));
+            if every.round.is_some_and(|every| self.round.1.elapsed() >= every) && seq > last {
+                self.writing = Writing::Snapshot(Round::begin(seq, self.round.0));
+                partition.begin_checkpoint(identity);
+            } else if seq > checkpoint.0
+                && checkpoint.1.elapsed() >= every.checkpoint
+                && self.keeper.begin(seq, false)
+            {
+                self.writing = Writing::Checkpoint;
+                self.last = (seq, Stopwatch::start());
+                partition.begin_checkpoint(identity);
+            }
         }
-        if self.writing && self.keeper.has_room() {
+        if matches!(self.writing, Writing::Checkpoint) && self.keeper.has_room() {
             let chunks = partition.checkpoint_slice(SLICE);
-            self.writing = !chunks.iter().any(|chunk| chunk.is_last);
+            if chunks.iter().any(|chunk| chunk.is_last) {
+                self.writing = Writing::Nothing;
+            }
             self.keeper.take(chunks);
         }
-        self.writing && self.keeper.has_room()
+        match self.writing {
+            Writing::Nothing => false,
+            Writing::Checkpoint => self.keeper.has_room(),
+            Writing::Snapshot(_) => true,
+        }
     }
+
+    /// The next chunks of a round of snapshots; a transaction for each 64 KiB would be too many.
+    fn round_under_way(&self, partition: &mut Partition) -> Option<(Round, Vec<Chunk>)> {
+        let Writing::Snapshot(round) = self.writing else { return None };
+        let mut chunks = Vec::new();
+        while chunks.len() < 4 && partition.state().is_cut() {
+            chunks.extend(partition.checkpoint_slice(SLICE));
+        }
+        Some((round, chunks))
+    }
+
+    /// What became of chunks of a round.
+    fn kept(&mut self, partition: u32, round: Round, kept: Result<(), LogError>, is_last: bool) {
+        match kept {
+            Ok(()) if !is_last => self.writing = Writing::Snapshot(round),
+            Ok(()) => {
+                self.writing = Writing::Nothing;
+                self.round = (Some(round), Stopwatch::start());
+                tracing::debug!(partition, seq = round.seq(), "a round of snapshots is whole");
+            }
+            Err(error) => {
+                // The one before it stands; the next one is due in its time.
+                self.writing = Writing::Nothing;
+                self.round.1 = Stopwatch::start();
+                tracing::warn!(partition, "a round of snapshots was given up: {error}");
+            }
+        }
+    }
+}
+
+/// Whether a state is of the journal that is there.
+fn is_usable(worker: &mut GroupWorker, partition: u32, state: &State, what: &str) -> bool {
+    let seq = state.next_seq;
+    match worker.log().holds(partition, state) {
+        Ok(true) => return true,
+        Ok(false) => tracing::warn!(partition, seq, "the {what} is of another journal: dropped"),
+        Err(fault) => tracing::warn!(partition, seq, "the {what} cannot be used: {fault}"),
+    }
+    false
 }
 
 /// What a checkpoint says it is of.

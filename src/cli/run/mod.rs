@@ -33,12 +33,14 @@ use super::config::{Config, ConfigError, Loaded, LogKind};
 use super::lines::Lines;
 use super::measures::{self, Registry};
 use super::{Answer, BadConfig, args, settings};
-use crate::edge::http::{self, ROUTES, Site, Token};
+use crate::edge::http::{self, Feeds, ROUTES, Site, Token};
 use crate::edge::sink;
 use crate::engine::intake::Intake;
 use crate::engine::ports::Clock;
-use crate::engine::tail::Tails;
+use crate::engine::shard::Desks;
+use crate::engine::tail::Journals;
 use crate::log::embedded::{Directory, Inboxes, Lock};
+use crate::log::kafka::Post;
 
 /// How often the daemon looks at itself.
 const TICK: Duration = Duration::from_secs(1);
@@ -50,8 +52,12 @@ type Load<'a> = &'a dyn Fn() -> Result<Loaded, ConfigError>;
 struct Backend {
     shards: Arc<Shards>,
     intake: Arc<dyn Intake>,
-    tails: Arc<dyn Tails>,
+    desks: Arc<dyn Desks>,
+    journals: Arc<dyn Journals>,
+    feeds: Feeds,
     inboxes: Option<Arc<Inboxes<SteadyClock>>>,
+    /// What is under way to input topics.
+    post: Option<Arc<Post>>,
     /// Held as long as we write.
     _lock: Lock,
 }
@@ -70,6 +76,7 @@ pub(super) fn run(
     let mut settings = settings(&loaded).map_err(BadConfig)?;
     let config = &loaded.config;
     let token = token(config).map_err(BadConfig)?;
+    sinks::check(config).map_err(BadConfig)?;
     logging::begin(&config.logging, random()?);
 
     raise_open_files();
@@ -123,13 +130,13 @@ pub(super) fn run(
     };
     let shards = Arc::clone(&backend.shards);
     let intake = Arc::clone(&backend.intake);
-    if backend.inboxes.is_some() {
+    if let Feeds::Here(tails) = &backend.feeds {
         sinks.start(
             config,
             &path.join("sinks"),
             &registry,
             sink::World {
-                tails: Arc::clone(&backend.tails),
+                tails: Arc::clone(tails),
                 intake: Arc::clone(&intake),
                 clock: Arc::new(clock.clone()),
                 watch: Arc::new(Sent(registry.clone())),
@@ -141,8 +148,9 @@ pub(super) fn run(
     registry.gauge(&measures::START, &[]).set(measures::seconds(WallClock.now()));
     let site = Site {
         intake: Arc::clone(&intake),
-        asks: shards.asks.clone(),
-        tails: Arc::clone(&backend.tails),
+        desks: Arc::clone(&backend.desks),
+        journals: Arc::clone(&backend.journals),
+        feeds: backend.feeds.clone(),
         reader: settings.reader.clone(),
         clock: Arc::new(clock.clone()),
         host: Arc::new(Daemon {
@@ -200,9 +208,14 @@ pub(super) fn run(
     if let Some(inboxes) = &backend.inboxes {
         inboxes.all.iter().for_each(|inbox| inbox.close());
     }
+    if let Some(post) = &backend.post {
+        post.close(patience);
+    }
     let stopped = shards.stop(patience);
     sinks.stop(patience);
-    backend.tails.wake();
+    if let Feeds::Here(tails) = &backend.feeds {
+        tails.wake();
+    }
     drop(close);
     // Whoever still reads an answer has had its time with the shards.
     let cut_off = runtime.block_on(async {

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
-use crate::cli::config::Config;
+use crate::cli::config::{Config, LogKind};
 use crate::cli::measures::{Registry, SENT, SINK_LAG, SINK_RECORDS};
 use crate::domain::time::Timestamp;
 use crate::edge::sink::{self, Settings, SinkHandle, Watch, Webhook, World};
+use crate::log::kafka::Topic;
 
 /// All sinks; its clones are the same ones.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +26,42 @@ impl Watch for Sent {
     fn sent(&self, sink: &str, result: sink::Sent, count: u64) {
         self.0.counter(&SENT, &[sink, result.word()]).increment(count);
     }
+}
+
+/// Refuses sinks beside a log where outputs have topics of their own: whoever wants them reads those.
+///
+/// # Errors
+///
+/// The first key that names one.
+pub(super) fn check(config: &Config) -> anyhow::Result<()> {
+    if config.log == LogKind::Embedded {
+        return Ok(());
+    }
+    let keys = &config.sinks;
+    let topic = |topic: Topic| format!("{}{}", config.kafka.prefix, topic.name());
+    let all = "a consumer of each output topic";
+    for (key, is_set, instead) in [
+        ("sinks.file", !keys.file.as_os_str().is_empty(), all.to_owned()),
+        ("sinks.stdout", keys.stdout, all.to_owned()),
+        (
+            "sinks.webhook_deliveries",
+            !keys.webhook_deliveries.is_empty(),
+            format!("a consumer of {}", topic(Topic::Deliveries)),
+        ),
+        (
+            "sinks.webhook_notifications",
+            !keys.webhook_notifications.is_empty(),
+            format!("a consumer of {}", topic(Topic::Notifications)),
+        ),
+    ] {
+        if is_set {
+            bail!(
+                "{key} is set and log is kafka, where outputs stand on topics of their own: leave it \
+                 out, and run {instead}, read_committed"
+            );
+        }
+    }
+    Ok(())
 }
 
 impl Sinks {

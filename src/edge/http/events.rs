@@ -1,5 +1,6 @@
 //! `POST /v1/events`: a batch is taken whole or not at all, and answered when it is durable.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -125,7 +126,8 @@ async fn taken(serving: &Serving, given: Vec<Given>) -> Result<Vec<Settled>, Ref
     let (tell, told) = tokio::sync::oneshot::channel();
     serving.site.intake.give(given, Box::new(move |settled| drop(tell.send(settled))))?;
     match tokio::time::timeout(serving.site.limits.timeout, told).await {
-        Ok(Ok(settled)) => Ok(settled),
+        Ok(Ok(Ok(settled))) => Ok(settled),
+        Ok(Ok(Err(why))) => Err(unknown(&why)),
         Ok(Err(_)) => Err(unknown("the daemon is going down")),
         Err(_) => Err(unknown("they are not durable yet")),
     }
@@ -142,35 +144,56 @@ fn unknown(why: &str) -> Refusal {
 #[derive(Serialize)]
 struct Answer<'a> {
     taken: usize,
-    duplicates: usize,
-    rejected: usize,
+    /// Known of what is decided, as `rejected` is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duplicates: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejected: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<Vec<One<'a>>>,
 }
 
 #[derive(Serialize)]
-struct One<'a> {
-    partition: u32,
-    seq: u64,
-    fate: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<std::borrow::Cow<'a, str>>,
+#[serde(untagged)]
+enum One<'a> {
+    Decided {
+        partition: u32,
+        seq: u64,
+        fate: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<Cow<'a, str>>,
+    },
+    Logged {
+        topic: &'a str,
+        partition: u32,
+        offset: u64,
+    },
 }
 
 impl<'a> From<&'a Settled> for One<'a> {
     fn from(settled: &'a Settled) -> Self {
-        let (fate, reason) = match &settled.fate {
+        let (partition, seq, fate) = match settled {
+            Settled::Decided { partition, seq, fate } => (*partition, *seq, fate),
+            Settled::Logged { topic, partition, offset } => {
+                return Self::Logged { topic, partition: *partition, offset: *offset };
+            }
+        };
+        let (fate, reason) = match fate {
             Fate::Decided => ("decided", None),
             Fate::Ignored(why) => ("ignored", Some(why.as_str().into())),
             Fate::Duplicate => ("duplicate", None),
             Fate::Rejected(why) => ("rejected", Some(why.to_string().into())),
         };
-        Self { partition: settled.partition, seq: settled.seq, fate, reason }
+        Self::Decided { partition, seq, fate, reason }
     }
 }
 
 fn answer(settled: &[Settled], brief: bool) -> Response {
-    let count = |fate: fn(&Fate) -> bool| settled.iter().filter(|s| fate(&s.fate)).count();
+    let is_decided = |settled: &Settled| matches!(settled, Settled::Decided { .. });
+    let count = |of: fn(&Fate) -> bool| {
+        let is_one = |one: &&Settled| matches!(one, Settled::Decided { fate, .. } if of(fate));
+        settled.iter().all(is_decided).then(|| settled.iter().filter(is_one).count())
+    };
     let answer = Answer {
         taken: settled.len(),
         duplicates: count(|fate| matches!(fate, Fate::Duplicate)),

@@ -14,11 +14,11 @@ use axum::response::Response;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::Serving;
 use super::cursor::Cursor;
 use super::refusal::{Refusal, bytes_answer};
 use super::routes::query;
-use crate::engine::tail::{Tail, TailError};
+use super::{Feeds, Serving};
+use crate::engine::tail::{Tail, TailError, Tails};
 
 /// The longest wait for news: shorter than what stands in between usually waits.
 pub(super) const LONGEST_WAIT: u64 = 60;
@@ -80,19 +80,24 @@ async fn feed(
     if !(1..=MOST).contains(&limit) {
         return Err(Refusal::bad("query", format!("limit={limit}, expected 1 to {MOST}")));
     }
-    let after = after(&serving, asked.after.as_deref())?;
+    let tails = match &serving.site.feeds {
+        Feeds::Here(tails) => Arc::clone(tails),
+        Feeds::Topics(prefix) => return Err(on_a_topic(prefix, topic)),
+    };
+    let after = after(&serving, &*tails, asked.after.as_deref())?;
     let until = Instant::now() + Duration::from_secs(wait);
     let (mut news, mut closing) = (serving.news.clone(), serving.closing.clone());
-    let opening = Arc::clone(&serving);
-    let mut followers = blocking(move || opening.kept.open(&opening, after.as_ref())).await?;
+    let (opening, of) = (Arc::clone(&serving), Arc::clone(&tails));
+    let open = move || opening.kept.open(&*of, after.as_ref());
+    let mut followers = blocking(open).await?;
     loop {
         news.borrow_and_update();
-        let reading = Arc::clone(&serving);
+        let of = Arc::clone(&tails);
         let (back, page) = blocking(move || {
             // What is read in a page that fails was told to nobody: it is gone on with from before it.
             let before = place_of(&followers);
             let page = page(&mut followers, topic, limit);
-            let page = page.map_err(|error| failed(&reading, &error, Some(&before)))?;
+            let page = page.map_err(|error| failed(&*of, &error, Some(&before)))?;
             Ok((followers, page))
         })
         .await?;
@@ -114,6 +119,14 @@ async fn feed(
     }
 }
 
+fn on_a_topic(prefix: &str, topic: &str) -> Refusal {
+    let words = format!(
+        "with log=kafka this stands on a topic of its own: read {prefix}{topic}, with isolation.level \
+         read_committed"
+    );
+    Refusal::new(StatusCode::NOT_IMPLEMENTED, "elsewhere", words)
+}
+
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
@@ -122,8 +135,12 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// Where the reader wants to go on; `None`: at the oldest record.
-fn after(serving: &Serving, text: Option<&str>) -> Result<Option<Cursor>, Refusal> {
-    let (partitions, tails) = (serving.partitions(), &serving.site.tails);
+fn after(
+    serving: &Serving,
+    tails: &dyn Tails,
+    text: Option<&str>,
+) -> Result<Option<Cursor>, Refusal> {
+    let partitions = serving.partitions();
     let Some(text) = text else { return Ok(None) };
     if text == "now" {
         return Ok(Some(Cursor::new(partitions, |partition| tails.end(partition))));
@@ -156,25 +173,25 @@ pub(super) struct Kept(Mutex<VecDeque<(u32, Box<dyn Tail>)>>);
 type Followers = Vec<(u32, Box<dyn Tail>)>;
 
 impl Kept {
-    fn open(&self, serving: &Serving, after: Option<&Cursor>) -> Result<Followers, Refusal> {
+    fn open(&self, tails: &dyn Tails, after: Option<&Cursor>) -> Result<Followers, Refusal> {
         let one = |partition: u32| {
             let place = after.and_then(|cursor| cursor.place(partition));
             let kept = place.and_then(|seq| self.take(partition, seq));
             let tail = match kept {
                 Some(tail) => Ok(tail),
-                None => serving.site.tails.from(partition, place.unwrap_or(0)),
+                None => tails.from(partition, place.unwrap_or(0)),
             };
             match (tail, place) {
                 // Record 0 is asked for as such, and not as the oldest.
                 (Ok(tail), Some(0)) if tail.next_seq() > 0 => {
                     let removed = TailError::Removed { oldest: tail.next_seq() };
-                    Err(failed(serving, &removed, after))
+                    Err(failed(tails, &removed, after))
                 }
                 (Ok(tail), _) => Ok((partition, tail)),
-                (Err(error), _) => Err(failed(serving, &error, after)),
+                (Err(error), _) => Err(failed(tails, &error, after)),
             }
         };
-        (0..serving.partitions()).map(one).collect()
+        (0..tails.partitions()).map(one).collect()
     }
 
     fn take(&self, partition: u32, seq: u64) -> Option<Box<dyn Tail>> {
@@ -285,11 +302,10 @@ fn page(followers: &mut Followers, topic: &str, limit: usize) -> Result<Page, Ta
 }
 
 /// Why a feed cannot go on.
-fn failed(serving: &Serving, error: &TailError, after: Option<&Cursor>) -> Refusal {
+fn failed(tails: &dyn Tails, error: &TailError, after: Option<&Cursor>) -> Refusal {
     match error {
         TailError::Removed { .. } => {
-            let tails = &serving.site.tails;
-            let oldest = Cursor::new(serving.partitions(), |partition| {
+            let oldest = Cursor::new(tails.partitions(), |partition| {
                 let kept = tails.from(partition, 0).map_or(0, |tail| tail.next_seq());
                 after.and_then(|cursor| cursor.place(partition)).unwrap_or(0).max(kept)
             });

@@ -172,7 +172,7 @@ async fn stories(serving: &Arc<Serving>, user: &Address, id: &str) -> Result<Vec
             Ok(ControlFlow::Continue(()))
         })?;
         let mut answers = stories.answers(stories.at().max(site.clock.now()));
-        let is_cut = site.tails.from(partition, 0).map_err(failed)?.next_seq() > 0;
+        let is_cut = site.journals.read(partition, 0).map_err(failed)?.next_seq() > 0;
         if let Some(now) = now.filter(|_| is_cut) {
             complete(&mut answers, now, &user, &id);
         }
@@ -249,14 +249,8 @@ impl Reading {
         from: u64,
         mut each: impl FnMut(&Line<'_>) -> Result<ControlFlow<()>, Refusal>,
     ) -> Result<(), Refusal> {
-        let tails = &self.serving.site.tails;
-        let end = tails.end(partition);
-        if from >= end {
-            return Ok(());
-        }
-        let mut tail = tails.from(partition, from).map_err(failed)?;
-        while tail.next_seq() < end {
-            let Some(recorded) = tail.next().map_err(failed)? else { break };
+        let mut tail = self.serving.site.journals.read(partition, from).map_err(failed)?;
+        while let Some(recorded) = tail.next().map_err(failed)? {
             if recorded.seq.is_multiple_of(LOOKS) && !self.waits.load(Ordering::SeqCst) {
                 return Err(Refusal::unavailable("whoever asked has gone"));
             }

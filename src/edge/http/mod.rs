@@ -39,8 +39,8 @@ use self::refusal::Refusal;
 use crate::domain::event::Access;
 use crate::engine::intake::{Intake, partition_of};
 use crate::engine::ports::Clock;
-use crate::engine::shard::{Asks, Desk};
-use crate::engine::tail::Tails;
+use crate::engine::shard::{Desk, Desks};
+use crate::engine::tail::{Journals, Tails};
 use crate::record::input::Reader;
 
 /// Readings of whole journals at once; more are told to come back.
@@ -122,10 +122,12 @@ pub trait Host: Send + Sync {
 pub struct Site {
     /// Takes inputs.
     pub intake: Arc<dyn Intake>,
-    /// Asks the shards, in the order of their partitions.
-    pub asks: Vec<Asks>,
-    /// Follows the partitions.
-    pub tails: Arc<dyn Tails>,
+    /// Asks whoever decides for a partition.
+    pub desks: Arc<dyn Desks>,
+    /// Reads the partitions' journals.
+    pub journals: Arc<dyn Journals>,
+    /// Where outputs are followed.
+    pub feeds: Feeds,
     /// How inputs and addresses are read.
     pub reader: Reader,
     /// What time it is.
@@ -136,6 +138,24 @@ pub struct Site {
     pub token: Arc<Token>,
     /// How much it may ask for.
     pub limits: Limits,
+}
+
+/// Where outputs are followed.
+#[derive(Clone)]
+pub enum Feeds {
+    /// Here.
+    Here(Arc<dyn Tails>),
+    /// On topics of their own, whose names begin with this.
+    Topics(Box<str>),
+}
+
+impl std::fmt::Debug for Feeds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Here(_) => f.write_str("Here"),
+            Self::Topics(prefix) => f.debug_tuple("Topics").field(prefix).finish(),
+        }
+    }
 }
 
 impl std::fmt::Debug for Site {
@@ -168,9 +188,11 @@ struct Serving {
 impl Serving {
     fn new(site: Site, closing: watch::Receiver<bool>) -> Self {
         let (grown, news) = watch::channel(());
-        site.tails.on_growth(Box::new(move || {
-            let _ = grown.send(());
-        }));
+        if let Feeds::Here(tails) = &site.feeds {
+            tails.on_growth(Box::new(move || {
+                let _ = grown.send(());
+            }));
+        }
         let room = BODIES * site.limits.body_bytes;
         Self {
             site,
@@ -183,7 +205,7 @@ impl Serving {
     }
 
     fn partitions(&self) -> u32 {
-        u32::try_from(self.site.asks.len()).unwrap_or(u32::MAX)
+        self.site.desks.partitions()
     }
 
     /// Asks the shard of a user, and waits for the answer no longer than a request may take.
@@ -201,8 +223,7 @@ impl Serving {
         partition: u32,
         question: impl FnOnce(&mut dyn Desk) -> T + Send + 'static,
     ) -> Result<T, Refusal> {
-        let asks = self.site.asks.get(partition as usize);
-        let asks = asks.ok_or_else(|| Refusal::internal("this user's partition is not there"))?;
+        let asks = self.site.desks.of(partition).ok_or_else(|| Refusal::elsewhere(partition))?;
         let (tell, answer) = tokio::sync::oneshot::channel();
         asks.ask(Box::new(move |desk| drop(tell.send(question(desk)))));
         match tokio::time::timeout(self.site.limits.timeout, answer).await {

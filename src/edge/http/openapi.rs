@@ -82,17 +82,27 @@ fn schemas() -> Value {
         "taken".into(),
         json!({
             "type": "object",
-            "required": ["taken", "duplicates", "rejected"],
+            "description": "With log=kafka an event is taken when its topic has it, and decided in its \
+                            turn: it has an offset, and neither seq nor fate; duplicates and rejected \
+                            are absent.",
+            "required": ["taken"],
             "properties": {
                 "taken": count, "duplicates": count, "rejected": count,
-                "events": { "type": "array", "items": {
-                    "type": "object",
-                    "required": ["partition", "seq", "fate"],
-                    "properties": {
-                        "partition": count, "seq": count, "reason": text,
-                        "fate": { "enum": ["decided", "ignored", "duplicate", "rejected"] },
+                "events": { "type": "array", "items": { "anyOf": [
+                    {
+                        "type": "object",
+                        "required": ["partition", "seq", "fate"],
+                        "properties": {
+                            "partition": count, "seq": count, "reason": text,
+                            "fate": { "enum": ["decided", "ignored", "duplicate", "rejected"] },
+                        },
                     },
-                } },
+                    {
+                        "type": "object",
+                        "required": ["topic", "partition", "offset"],
+                        "properties": { "topic": text, "partition": count, "offset": count },
+                    },
+                ] } },
             },
         }),
     );

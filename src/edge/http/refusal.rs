@@ -52,6 +52,15 @@ impl Refusal {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", message).again_in(5)
     }
 
+    /// Another process decides for this partition.
+    pub(super) fn elsewhere(partition: u32) -> Self {
+        let message = format!(
+            "partition {partition}, where this user is, is not decided here now: ask another member of \
+             the group, or the journal, with `deferd why` or `deferd user show`"
+        );
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "elsewhere", message)
+    }
+
     pub(super) fn unauthorized() -> Self {
         let message = "the token is missing or wrong: send `Authorization: Bearer TOKEN`, with the \
                        token of http.token_file";
@@ -86,7 +95,7 @@ impl From<Refused> for Refusal {
                 format!("{refused}; none of these was taken"),
             )
             .again_in(1),
-            Refused::TooMany => Self::too_large(format!("{refused}; none of these was taken")),
+            Refused::TooMany(_) => Self::too_large(format!("{refused}; none of these was taken")),
             Refused::Closed => Self::stopping(),
         }
     }

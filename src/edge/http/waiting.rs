@@ -77,8 +77,13 @@ pub(super) async fn users(
             )
         })?,
     };
-    let mut users: Vec<Value> = Vec::new();
+    let (mut users, mut elsewhere): (Vec<Value>, Vec<u32>) = (Vec::new(), Vec::new());
     while place.partition < serving.partitions() && users.len() < limit {
+        if serving.site.desks.of(place.partition).is_none() {
+            elsewhere.push(place.partition);
+            place = Place { partition: place.partition + 1, ..Place::default() };
+            continue;
+        }
         let (from, most) = (place, limit - users.len());
         let slice = serving.ask_partition(place.partition, move |desk| slice(desk, from, most));
         let (found, next) = slice.await?;
@@ -87,7 +92,12 @@ pub(super) async fn users(
     }
     let more = place.partition < serving.partitions();
     let next = more.then(|| place.to_string());
-    Ok(json_answer(StatusCode::OK, &json!({ "users": users, "next": next })))
+    let mut answer = json!({ "users": users, "next": next });
+    if let (Value::Object(answer), false) = (&mut answer, elsewhere.is_empty()) {
+        // Partitions whose users another member of the group knows.
+        answer.insert("elsewhere".to_owned(), elsewhere.into());
+    }
+    Ok(json_answer(StatusCode::OK, &answer))
 }
 
 /// The next users of a shard, and where to go on.

@@ -108,14 +108,14 @@ impl Command {
 pub(super) fn hand_in(intake: &Arc<dyn Intake>, given: &Given, wait: impl Fn() -> bool) -> bool {
     loop {
         let (tell, told) = sync_channel(1);
-        let then = Box::new(move |settled: Vec<_>| {
-            let _ = tell.send(!settled.is_empty());
+        let then = Box::new(move |settled: Result<_, _>| {
+            let _ = tell.send(settled.is_ok());
         });
         match intake.give(vec![given.clone()], then) {
             Ok(()) => return told.recv().unwrap_or(false),
             Err(Refused::Closed) => return false,
-            Err(Refused::Full | Refused::TooMany) if wait() => {}
-            Err(Refused::Full | Refused::TooMany) => return false,
+            Err(Refused::Full | Refused::TooMany(_)) if wait() => {}
+            Err(Refused::Full | Refused::TooMany(_)) => return false,
         }
     }
 }

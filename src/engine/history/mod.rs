@@ -57,12 +57,16 @@ impl<'a> Line<'a> {
     ///
     /// [`BadRecord::Malformed`].
     pub fn of(at: Timestamp, bytes: &'a [u8]) -> Result<Self, BadRecord> {
-        if let Some(head) = Head::skim(bytes) {
-            let user = head.user.map(Cow::Borrowed);
-            let Head { seq, epoch, is_policy, .. } = head;
-            return Ok(Self { seq, epoch, at, user, is_policy, bytes });
+        match Head::skim(bytes) {
+            Some(head) => Ok(Self::begins(head, at, bytes)),
+            None => Ok(Self { at, ..Self::read(bytes)? }),
         }
-        Ok(Self { at, ..Self::read(bytes)? })
+    }
+
+    fn begins(head: Head<'a>, at: Timestamp, bytes: &'a [u8]) -> Self {
+        let user = head.user.map(Cow::Borrowed);
+        let Head { seq, epoch, is_policy, .. } = head;
+        Self { seq, epoch, at, user, is_policy, bytes }
     }
 
     /// A record that says itself which one it is.
@@ -71,6 +75,11 @@ impl<'a> Line<'a> {
     ///
     /// [`BadRecord::Malformed`].
     pub fn read(bytes: &'a [u8]) -> Result<Self, BadRecord> {
+        if let Some(head) = Head::skim(bytes)
+            && let Some(Ok(at)) = head.at.map(str::parse)
+        {
+            return Ok(Self::begins(head, at, bytes));
+        }
         #[derive(Deserialize)]
         struct Whole<'a> {
             seq: u64,

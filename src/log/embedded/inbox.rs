@@ -7,46 +7,8 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 
 use crate::domain::time::Timestamp;
-use crate::engine::intake::{Given, Intake, Refused, Settled, Told, partition_of};
+use crate::engine::intake::{Given, Intake, Refused, Ticket, Told, partition_of};
 use crate::engine::ports::{Clock, Position, Received};
-
-/// A batch under way. Where it is dropped before all of it is settled, nobody is told: the process ends.
-struct Batch {
-    settled: Vec<Option<Settled>>,
-    left: usize,
-    told: Option<Told>,
-}
-
-/// An input of a batch.
-#[derive(Clone)]
-pub(super) struct Ticket {
-    batch: Arc<Mutex<Batch>>,
-    index: usize,
-}
-
-impl std::fmt::Debug for Ticket {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ticket").field("index", &self.index).finish_non_exhaustive()
-    }
-}
-
-impl Ticket {
-    /// Says what became of it; the last of a batch answers for all.
-    pub(super) fn settle(self, settled: Settled) {
-        let mut batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = batch.settled.get_mut(self.index) {
-            *place = Some(settled);
-            batch.left -= 1;
-        }
-        if batch.left == 0
-            && let Some(told) = batch.told.take()
-        {
-            let settled = std::mem::take(&mut batch.settled);
-            drop(batch);
-            told(settled.into_iter().flatten().collect());
-        }
-    }
-}
 
 /// An input that waits.
 #[derive(Clone, Debug)]
@@ -169,7 +131,7 @@ impl Inbox {
             return Err(Refused::Closed);
         }
         if inputs > self.limits.inputs || bytes > self.limits.bytes {
-            return Err(Refused::TooMany);
+            return Err(Refused::TooMany("send fewer, or raise embedded.queue_inputs"));
         }
         if queue.waiting.len() + inputs > self.limits.inputs
             || queue.bytes + bytes > self.limits.bytes
@@ -212,9 +174,6 @@ impl<C> Inboxes<C> {
 
 impl<C: Clock + Send + Sync> Intake for Inboxes<C> {
     fn give(&self, given: Vec<Given>, told: Told) -> Result<(), Refused> {
-        let count = given.len();
-        let batch = Batch { settled: vec![None; count], left: count, told: Some(told) };
-        let batch = Arc::new(Mutex::new(batch));
         let mut wanted: Vec<(usize, usize)> = vec![(0, 0); self.all.len()];
         for given in &given {
             let Some((inputs, bytes)) = wanted.get_mut(self.partition(given)) else { continue };
@@ -228,10 +187,10 @@ impl<C: Clock + Send + Sync> Intake for Inboxes<C> {
         }
         // Read under the locks: what stands behind another input was logged no earlier.
         let logged = self.clock.now();
-        for (index, given) in given.into_iter().enumerate() {
+        let tickets = Ticket::of(given.len(), told);
+        for (given, ticket) in given.into_iter().zip(tickets) {
             let partition = self.partition(&given);
             let Some(Some(queue)) = queues.get_mut(partition) else { continue };
-            let ticket = Ticket { batch: Arc::clone(&batch), index };
             queue.push(given, u32::try_from(partition).unwrap_or(u32::MAX), logged, ticket);
         }
         drop(queues);

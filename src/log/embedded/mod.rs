@@ -301,7 +301,7 @@ impl Log for Embedded {
             let partition = self.partition;
             let fates =
                 batch.entries.into_iter().zip(batch.first_seq..).filter_map(|(entry, seq)| {
-                    entry.fate.map(|fate: Fate| Settled { partition, seq, fate })
+                    entry.fate.map(|fate: Fate| Settled::Decided { partition, seq, fate })
                 });
             for settled in fates {
                 if let Some(waiting) = self.polled.pop_front() {

@@ -7,7 +7,7 @@ use super::LogFault;
 use super::directory::Directory;
 use super::end::End;
 use super::reader::{Frames, Until};
-use crate::engine::tail::{Recorded, Tail, TailError, Tails};
+use crate::engine::tail::{Journals, Recorded, Tail, TailError, Tails};
 
 /// All partitions of a data directory, up to their durable ends.
 #[derive(Debug)]
@@ -60,6 +60,47 @@ impl Tails for EmbeddedTails {
             let listener = Arc::clone(&listener);
             end.on_growth(Box::new(move || listener()));
         }
+    }
+}
+
+impl Journals for EmbeddedTails {
+    fn read(&self, partition: u32, seq: u64) -> Result<Box<dyn Tail>, TailError> {
+        let end = self.end(partition);
+        if seq >= end {
+            return Ok(Box::new(Nothing { next_seq: seq }));
+        }
+        Ok(Box::new(UpTo { tail: self.from(partition, seq)?, end }))
+    }
+}
+
+/// A tail that ends where its partition ended.
+struct UpTo {
+    tail: Box<dyn Tail>,
+    end: u64,
+}
+
+impl Tail for UpTo {
+    fn next_seq(&self) -> u64 {
+        self.tail.next_seq()
+    }
+
+    fn next(&mut self) -> Result<Option<Recorded<'_>>, TailError> {
+        if self.tail.next_seq() < self.end { self.tail.next() } else { Ok(None) }
+    }
+}
+
+/// What is behind the end.
+struct Nothing {
+    next_seq: u64,
+}
+
+impl Tail for Nothing {
+    fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    fn next(&mut self) -> Result<Option<Recorded<'_>>, TailError> {
+        Ok(None)
     }
 }
 

@@ -1,15 +1,15 @@
 //! Where the brokers are, and the clients that talk to them.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rdkafka::client::ClientContext;
+use rdkafka::admin::AdminClient;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{DeliveryResult, ProducerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{BaseProducer, ProducerContext};
 
+use super::said::{Said, meaning, words};
 use super::topics::Topic;
 
 /// How a consumer fetches, where the operator does not say otherwise.
@@ -30,13 +30,16 @@ pub enum KafkaFault {
     #[error("{0}")]
     Settings(String),
     /// No broker answers, or none lets us in.
-    #[error("no broker of {brokers} answers: {why}")]
+    #[error("cannot reach Kafka at {brokers}: {why}")]
     Unreachable {
         /// Who was asked.
         brokers: String,
         /// What the last of them said.
         why: String,
     },
+    /// The topics are not as they must be.
+    #[error("{0}")]
+    Topics(String),
     /// A broker answered, and refuses.
     #[error("cannot {what}: {why}")]
     Refused {
@@ -152,6 +155,14 @@ impl Cluster {
         create(&config)
     }
 
+    /// A reader that hears every complaint of its brokers.
+    pub(super) fn looker(&self) -> Result<BaseConsumer<Said>, KafkaFault> {
+        let mut config = self.consuming(&CONSUMING);
+        // Who hangs up on us is told as information.
+        config.set_log_level(RDKafkaLogLevel::Info);
+        create(&config)
+    }
+
     /// Sees how far partitions reach with what nobody has committed yet; it reads no records.
     ///
     /// # Errors
@@ -196,17 +207,24 @@ impl Cluster {
         config
     }
 
-    /// A producer of inputs.
+    /// A producer of inputs. It gives up what was not taken within `patience`, and holds at most so many
+    /// messages and bytes.
     ///
     /// # Errors
     ///
     /// [`KafkaFault::Settings`].
     pub(super) fn producer<P: FromClientConfigAndContext<C>, C: ProducerContext>(
         &self,
+        patience: Duration,
+        [messages, bytes]: [usize; 2],
         context: C,
     ) -> Result<P, KafkaFault> {
-        P::from_config_and_context(&self.producing(), context)
-            .map_err(|error| KafkaFault::settings(&error))
+        let mut config = self.producing();
+        config
+            .set("message.timeout.ms", patience.as_millis().max(1000).to_string())
+            .set("queue.buffering.max.messages", messages.to_string())
+            .set("queue.buffering.max.kbytes", (bytes >> 10).to_string());
+        P::from_config_and_context(&config, context).map_err(|error| KafkaFault::settings(&error))
     }
 
     /// A producer whose transactions nobody else of this name can have open beside it.
@@ -227,74 +245,44 @@ impl Cluster {
         P::from_config_and_context(&config, context).map_err(|error| KafkaFault::settings(&error))
     }
 
-    /// What the brokers last complained of, by a client that lives only for a question.
+    /// Makes topics, and sees how they are set.
+    pub(super) fn admin(&self) -> Result<AdminClient<Said>, KafkaFault> {
+        self.client(&[])
+            .create_with_context(Said::default())
+            .map_err(|error| KafkaFault::settings(&error))
+    }
+
+    /// A producer that only finds out what we may write: what it is given it holds back, and its
+    /// transactions are aborted.
+    pub(super) fn prober(&self) -> Result<BaseProducer<Said>, KafkaFault> {
+        let mut config = self.producing();
+        config
+            .set("transactional.id", format!("{}-{}-check", self.group, self.instance))
+            .set("transaction.timeout.ms", "10000")
+            .set("message.timeout.ms", "10000")
+            .set("linger.ms", "9000");
+        config.create_with_context(Said::default()).map_err(|error| KafkaFault::settings(&error))
+    }
+
+    /// Why a client that lives only for a question got no answer: what matters most of what it said.
     pub(super) fn unreachable(&self, said: &Said, error: &KafkaError) -> KafkaFault {
-        let why = said.last().unwrap_or_else(|| error.to_string());
+        let security = self.security();
+        let worst = said.all().into_iter().max_by_key(|reason| meaning(reason, security).0);
+        let why = match worst {
+            Some(reason) => format!("{}; {}", words(&reason), meaning(&reason, security).1),
+            None => error.to_string(),
+        };
         KafkaFault::Unreachable { brokers: self.brokers.clone(), why }
+    }
+
+    /// `security.protocol`.
+    pub(super) fn security(&self) -> &str {
+        let set = self.properties.iter().find(|(name, _)| name == "security.protocol");
+        set.map_or("plaintext", |(_, value)| value)
     }
 }
 
 /// Makes a consumer that keeps what its brokers say.
 fn create(config: &ClientConfig) -> Result<BaseConsumer<Said>, KafkaFault> {
     config.create_with_context(Said::default()).map_err(|error| KafkaFault::settings(&error))
-}
-
-/// Keeps what went wrong last, in the client's own words, and passes it on to the log.
-#[derive(Clone, Debug, Default)]
-pub struct Said(Arc<Mutex<Option<String>>>);
-
-impl Said {
-    /// What was said last; `None`: nothing.
-    #[must_use]
-    pub fn last(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl ClientContext for Said {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        let code = error.rdkafka_error_code();
-        // That a partition ends where it ends comes this way too.
-        if code == Some(RDKafkaErrorCode::PartitionEOF) {
-            return;
-        }
-        tracing::debug!("kafka: {error}: {reason}");
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // That all are down says less than why the last of them is.
-        if said.is_none() || code != Some(RDKafkaErrorCode::AllBrokersDown) {
-            *said = Some(reason.to_owned());
-        }
-    }
-}
-
-impl ConsumerContext for Said {}
-
-impl ProducerContext for Said {
-    type DeliveryOpaque = ();
-
-    /// A record of a transaction that was not delivered fails the commit: that is where it is told.
-    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
-}
-
-/// What librdkafka says goes where ours goes.
-pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
-    match level {
-        // Every client gets all properties, so a producer is told of those that only consumers have.
-        _ if facility == "CONFWARN" && message.contains("will be ignored by") => {
-            tracing::debug!("kafka {facility}: {message}");
-        }
-        RDKafkaLogLevel::Emerg
-        | RDKafkaLogLevel::Alert
-        | RDKafkaLogLevel::Critical
-        | RDKafkaLogLevel::Error => tracing::error!("kafka {facility}: {message}"),
-        RDKafkaLogLevel::Warning => tracing::warn!("kafka {facility}: {message}"),
-        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-            tracing::info!("kafka {facility}: {message}");
-        }
-        RDKafkaLogLevel::Debug => tracing::debug!("kafka {facility}: {message}"),
-    }
 }

@@ -10,7 +10,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::Said;
+use super::said::Said;
 
 /// What became of a member's partitions. Each change stands for itself: `range` takes all before it gives.
 #[derive(Clone, Debug, PartialEq, Eq)]

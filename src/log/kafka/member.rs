@@ -16,11 +16,13 @@ use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::client::{Cluster, KafkaFault, Said};
+use super::client::{Cluster, KafkaFault};
 use super::find::Found;
 use super::group::{Change, Group};
 use super::inputs::{Inputs, PerTopic};
 use super::reader::{Next, Reader};
+use super::said::Said;
+use super::snapshots::{self, Round};
 use super::topics::Topic;
 use super::transaction::{Cost, Transactions};
 use crate::domain::time::Timestamp;
@@ -29,7 +31,7 @@ use crate::engine::state::State;
 use crate::record::journal::Record;
 
 /// The longest wait for a broker's answer in one call: the group must hear of us in between.
-const CALL: Duration = Duration::from_secs(2);
+pub(super) const CALL: Duration = Duration::from_secs(2);
 /// The longest wait for inputs: whoever asks something waits as long.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// Inputs of one transaction, at most.
@@ -108,6 +110,7 @@ pub struct Member<C> {
     transactions: Transactions<C>,
     journal: Reader,
     journal_topic: String,
+    snapshots: String,
     outputs: BTreeMap<&'static str, String>,
     owned: BTreeMap<u32, Owned>,
     changes: VecDeque<Change>,
@@ -144,6 +147,7 @@ impl<C: Clock + Clone> Member<C> {
             transactions: Transactions::new(cluster, options.shard, clock.clone()),
             journal: Reader::new(cluster, Topic::Journal)?,
             journal_topic: cluster.topic(Topic::Journal),
+            snapshots: cluster.topic(Topic::Snapshots),
             outputs: BTreeMap::from(outputs),
             cluster: cluster.clone(),
             options,
@@ -165,6 +169,35 @@ impl<C: Clock + Clone> Member<C> {
         self.changes.drain(..).collect()
     }
 
+    /// The newest snapshot of a partition, and the state that it is; `None`: there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaFault`]: it cannot be read now.
+    pub fn snapshot(
+        &self,
+        partition: u32,
+        identity: u128,
+    ) -> Result<Option<(Round, State)>, KafkaFault> {
+        let mut reader = Reader::new(&self.cluster, Topic::Snapshots)?;
+        snapshots::newest(&mut reader, partition, identity)
+    }
+
+    /// Takes a record of a snapshot into a transaction; `None` removes what the key had.
+    pub(super) fn keep(
+        &mut self,
+        partition: u32,
+        key: &str,
+        bytes: Option<&[u8]>,
+    ) -> Result<(), LogError> {
+        let Some(owned) = self.owned.get_mut(&partition).filter(|owned| owned.flows) else {
+            return Err(LogError::Unavailable(format!("partition {partition} is not ours now")));
+        };
+        owned.sent = true;
+        let sent = self.transactions.send(&self.snapshots, partition, Some(key.as_bytes()), bytes);
+        sent.inspect_err(|_| self.drop_open())
+    }
+
     /// Whether a state is what the journal of a partition once added up to.
     ///
     /// # Errors
@@ -172,7 +205,12 @@ impl<C: Clock + Clone> Member<C> {
     /// [`KafkaFault`]: the journal cannot be read now.
     pub fn holds(&mut self, partition: u32, state: &State) -> Result<bool, KafkaFault> {
         let Some(last) = state.next_seq.checked_sub(1) else { return Ok(true) };
-        let Found::At(offset) = self.journal.find_seq(partition, last)? else { return Ok(false) };
+        let offset = match self.journal.find_seq(partition, last)? {
+            Found::At(offset) => offset,
+            // What follows it is there, which is all that is needed.
+            Found::Removed { oldest, .. } => return Ok(oldest == state.next_seq),
+            Found::NotYet => return Ok(false),
+        };
         self.journal.go_to(partition, offset)?;
         let holds = match self.journal.next(CALL)? {
             Next::Record(message) => {
@@ -432,7 +470,9 @@ impl From<KafkaFault> for LogError {
         let words = fault.to_string();
         match fault {
             KafkaFault::Unreachable { .. } => Self::Unavailable(words),
-            KafkaFault::Settings(_) | KafkaFault::Refused { .. } => Self::Broken(words),
+            KafkaFault::Settings(_) | KafkaFault::Topics(_) | KafkaFault::Refused { .. } => {
+                Self::Broken(words)
+            }
         }
     }
 }
@@ -502,11 +542,11 @@ impl<C: Clock + Clone> Log for Member<C> {
         owned.sent = true;
         let sent = batch.entries.iter().try_for_each(|entry| {
             let key = entry.user.as_deref().map(str::as_bytes);
-            self.transactions.send(&self.journal_topic, number, key, &entry.line)?;
+            self.transactions.send(&self.journal_topic, number, key, Some(&entry.line))?;
             entry.outputs.iter().try_for_each(|output| {
                 let topic = self.outputs.get(output.topic).map_or(output.topic, String::as_str);
                 let key = output.key.as_deref().map(str::as_bytes);
-                self.transactions.send(topic, number, key, &output.bytes)
+                self.transactions.send(topic, number, key, Some(&output.bytes))
             })
         });
         self.transactions.poll(Duration::ZERO);

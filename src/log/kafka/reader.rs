@@ -10,15 +10,12 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::{Cluster, KafkaFault, Said};
+use super::ask::{self, ANSWER, PAUSE, may_pass};
+use super::client::{Cluster, KafkaFault};
+use super::said::Said;
 use super::topics::Topic;
 use crate::domain::time::Timestamp;
 
-/// How long a question may take, and how often it is asked: a broker may be starting again.
-const ANSWER: Duration = Duration::from_secs(2);
-const ASKED: usize = 5;
-/// Between two questions.
-const PAUSE: Duration = Duration::from_millis(50);
 /// The longest wait that nothing interrupts.
 const SLICE: Duration = Duration::from_millis(200);
 
@@ -120,15 +117,9 @@ impl Reader {
             read: BTreeSet::new(),
             troubled: false,
         };
-        let (name, consumer) = (&reader.name, &reader.consumer);
-        reader.partitions = reader.ask(consumer, &format!("read {name}"), || {
-            let metadata = consumer.fetch_metadata(Some(name), ANSWER)?;
-            let Some(topic) = metadata.topics().first() else { return Ok(0) };
-            match topic.error() {
-                Some(code) => Err(KafkaError::MetadataFetch(code.into())),
-                None => Ok(u32::try_from(topic.partitions().len()).unwrap_or(u32::MAX)),
-            }
-        })?;
+        let what = format!("read {}", reader.name);
+        let (consumer, hear) = (&reader.consumer, || hear(&reader.consumer));
+        reader.partitions = ask::partitions(cluster, consumer.client(), &reader.name, &what, hear)?;
         Ok(reader)
     }
 
@@ -171,8 +162,19 @@ impl Reader {
     fn marks(&self, client: &BaseConsumer<Said>, partition: u32) -> Result<(u64, u64), KafkaFault> {
         let number = self.number(partition)?;
         let what = format!("see how far {}/{partition} reaches", self.name);
-        let (low, high) =
-            self.ask(client, &what, || client.fetch_watermarks(&self.name, number, ANSWER))?;
+        // What went wrong is an event among the records: it is heard where that can cost none.
+        let is_free = self.read.is_empty() || !std::ptr::eq(client, &self.consumer);
+        let (low, high) = ask::patiently(
+            &self.name,
+            &what,
+            || client.fetch_watermarks(&self.name, number, ANSWER),
+            |error| {
+                if is_free {
+                    hear(client);
+                }
+                self.cluster.unreachable(client.context(), error)
+            },
+        )?;
         Ok((low.try_into().unwrap_or(0), high.try_into().unwrap_or(0)))
     }
 
@@ -237,7 +239,11 @@ impl Reader {
                         self.troubled = true;
                         std::thread::sleep(PAUSE.min(left));
                     } else if !code.is_some_and(is_about_groups) {
-                        return Err(self.refused(&format!("read {}", self.name), &error));
+                        return Err(ask::refused(
+                            &self.name,
+                            &format!("read {}", self.name),
+                            &error,
+                        ));
                     }
                 }
                 None => {}
@@ -266,92 +272,11 @@ impl Reader {
             why: format!("it has {} partitions", self.partitions),
         })
     }
-
-    /// Asks until there is an answer, or too often.
-    fn ask<T>(
-        &self,
-        client: &BaseConsumer<Said>,
-        what: &str,
-        question: impl Fn() -> Result<T, KafkaError>,
-    ) -> Result<T, KafkaFault> {
-        let mut asked = 0;
-        loop {
-            let error = match question() {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            asked += 1;
-            if !error.rdkafka_error_code().is_some_and(may_pass) {
-                return Err(self.refused(what, &error));
-            }
-            if asked == ASKED {
-                // Why is an event among the records: it is taken where it cannot cost one.
-                if self.read.is_empty() || !std::ptr::eq(client, &self.consumer) {
-                    let _ = (0..ASKED).find(|_| client.poll(PAUSE).is_none());
-                }
-                return Err(self.cluster.unreachable(client.context(), &error));
-            }
-            std::thread::sleep(PAUSE);
-        }
-    }
-
-    pub(super) fn refused(&self, what: &str, error: &KafkaError) -> KafkaFault {
-        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-        let why = refusal(code, &self.name).unwrap_or_else(|| error.to_string());
-        KafkaFault::Refused { what: what.to_owned(), why }
-    }
 }
 
-/// What a broker refuses of a topic, and what to do about it; `None`: nothing is known but its words.
-fn refusal(code: RDKafkaErrorCode, topic: &str) -> Option<String> {
-    use RDKafkaErrorCode as Code;
-    if matches!(code, Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) {
-        return Some(format!(
-            "there is no topic {topic}: `deferd topics create` makes it; or is kafka.prefix another?"
-        ));
-    }
-    if matches!(code, Code::AutoOffsetReset | Code::OffsetOutOfRange) {
-        return Some(
-            "what stood there was removed by its retention, or the topic was made anew: go on at its \
-             oldest record"
-                .to_owned(),
-        );
-    }
-    matches!(code, Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed).then(|| {
-        format!("we may not: let our principal Describe and Read the topic {topic} (kafka-acls)")
-    })
-}
-
-/// Whether a broker that is away, starting or elected may be why.
-pub(super) fn may_pass(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(
-        code,
-        Code::BrokerTransportFailure
-            | Code::AllBrokersDown
-            | Code::Resolve
-            | Code::Authentication
-            | Code::SSL
-            | Code::OperationTimedOut
-            | Code::MessageTimedOut
-            | Code::TimedOutQueue
-            | Code::WaitingForCoordinator
-            | Code::WaitCache
-            | Code::Retry
-            | Code::RequestTimedOut
-            | Code::LeaderNotAvailable
-            | Code::NotLeaderForPartition
-            | Code::BrokerNotAvailable
-            | Code::ReplicaNotAvailable
-            | Code::NetworkException
-            | Code::OffsetNotAvailable
-            | Code::FencedLeaderEpoch
-            | Code::UnknownLeaderEpoch
-            | Code::KafkaStorageError
-            | Code::CoordinatorLoadInProgress
-            | Code::CoordinatorNotAvailable
-            | Code::NotCoordinator
-    )
+/// Hears what a client that reads nothing has to say.
+fn hear(client: &BaseConsumer<Said>) {
+    let _ = (0..5).find(|_| client.poll(PAUSE).is_none());
 }
 
 /// What a reader need not mind: it is in no group.

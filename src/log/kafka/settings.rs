@@ -2,9 +2,10 @@
 
 use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
-use rdkafka::producer::{BaseProducer, DefaultProducerContext};
+use rdkafka::producer::BaseProducer;
 
-use super::client::{Cluster, KafkaFault, Said};
+use super::client::{Cluster, KafkaFault};
+use super::said::Said;
 
 /// Properties that have a key of their own, and the key.
 const OURS: [(&str, &str); 14] = [
@@ -104,7 +105,7 @@ impl Cluster {
     /// key whose password is wrong.
     pub fn check_settings(&self) -> Result<(), KafkaFault> {
         drop(self.member(0, Said::default())?);
-        drop(self.transactional::<BaseProducer<_>, _>(0, DefaultProducerContext)?);
+        drop(self.transactional::<BaseProducer<_>, _>(0, Said::default())?);
         Ok(())
     }
 }
@@ -112,10 +113,13 @@ impl Cluster {
 impl KafkaFault {
     /// Why a client cannot be made, by our keys where we have them.
     pub(super) fn settings(error: &KafkaError) -> Self {
-        let mut why = match error {
-            KafkaError::ClientConfig(_, why, name, value) => format!("{name} is `{value}`: {why}"),
-            KafkaError::ClientCreation(why) => why.clone(),
-            _ => error.to_string(),
+        let mut why = if let KafkaError::ClientConfig(_, why, name, value) = error {
+            let shown = if is_secret(name) { "…" } else { value };
+            format!("{name} is `{shown}`: {why}")
+        } else if let KafkaError::ClientCreation(why) = error {
+            why.clone()
+        } else {
+            error.to_string()
         };
         for (property, key) in OURS {
             why = why.replace(&format!("`{property}`"), property).replace(property, key);

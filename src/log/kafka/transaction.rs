@@ -10,7 +10,8 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
 
-use super::client::{Cluster, KafkaFault, Said};
+use super::client::{Cluster, KafkaFault};
+use super::said::Said;
 use crate::domain::time::Timestamp;
 use crate::engine::ports::{Clock, LogError};
 
@@ -126,17 +127,17 @@ impl<C: Clock> Transactions<C> {
         topic: &str,
         partition: u32,
         key: Option<&[u8]>,
-        bytes: &[u8],
+        bytes: Option<&[u8]>,
     ) -> Result<(), LogError> {
         self.open()?;
         let until = self.clock.now() + self.cluster.session_timeout;
         let Self { producer: Some(producer), clock, .. } = self else {
             return Err(LogError::Unavailable("there is no producer".to_owned()));
         };
-        let mut record = BaseRecord::to(topic)
-            .partition(i32::try_from(partition).unwrap_or(i32::MAX))
-            .payload(bytes);
+        let mut record =
+            BaseRecord::to(topic).partition(i32::try_from(partition).unwrap_or(i32::MAX));
         record.key = key;
+        record.payload = bytes;
         let error = loop {
             match producer.send(record) {
                 Ok(()) => return Ok(()),
