@@ -9,6 +9,7 @@
 //! Source: KIP-98, KIP-447; `rules.md` TM-7.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,10 @@ use crate::domain::time::Timestamp;
 use crate::engine::ports::{Batch, Clock, Log, LogError, Position, Received};
 use crate::engine::state::State;
 use crate::record::journal::Record;
+
+mod ends;
+
+use self::ends::Ahead;
 
 /// The longest wait for a broker's answer in one call: the group must hear of us in between.
 pub(super) const CALL: Duration = Duration::from_secs(2);
@@ -75,14 +80,29 @@ struct Owned {
     taken_up_to: Timestamp,
     /// The ends of the input topics at an instant: when they are reached, all was taken up to then.
     ends: Option<(Timestamp, PerTopic<u64>)>,
+    /// Stretches that hold no input: marks of transactions, and what was aborted.
+    empty: PerTopic<Range<u64>>,
+    /// What was polled when such stretches were last looked for before these ends.
+    looked: Option<PerTopic<u64>>,
     /// Records of it were sent since the last commit.
     sent: bool,
 }
 
 impl Owned {
+    /// How far it has come in each topic: what was polled, and what need not be.
+    fn reached(&self) -> PerTopic<u64> {
+        let mut reached = self.polled;
+        for (next, empty) in reached.iter_mut().zip(&self.empty) {
+            if empty.contains(next) {
+                *next = empty.end;
+            }
+        }
+        reached
+    }
+
     /// Whether it has reached the ends that were last looked up.
     fn reaches(&self, ends: &PerTopic<u64>) -> bool {
-        self.polled.iter().zip(ends).all(|(next, end)| next >= end)
+        self.reached().iter().zip(ends).all(|(next, end)| next >= end)
     }
 }
 
@@ -107,6 +127,8 @@ pub struct Member<C> {
     consumer: BaseConsumer<Group>,
     /// Asks how far the inputs reach: on a connection that fetches it would wait behind a fetch.
     asker: BaseConsumer<Said>,
+    /// Looks at what stands between what was polled and an end.
+    ahead: Ahead,
     transactions: Transactions<C>,
     journal: Reader,
     journal_topic: String,
@@ -155,6 +177,7 @@ impl<C: Clock + Clone> Member<C> {
             inputs,
             consumer,
             asker: cluster.reader()?,
+            ahead: Ahead::of(cluster),
             owned: BTreeMap::new(),
             changes: VecDeque::new(),
             reading: None,
@@ -235,7 +258,7 @@ impl<C: Clock + Clone> Member<C> {
         let owned = self.owned.get(&partition)?;
         let (_, ends) = owned.ends?;
         let wait = |(end, next): (u64, u64)| end.saturating_sub(next);
-        Some(ends.into_iter().zip(owned.polled).map(wait).sum())
+        Some(ends.into_iter().zip(owned.reached()).map(wait).sum())
     }
 
     /// Takes over what the group has changed: what is revoked is ours no longer, at once.
@@ -385,80 +408,6 @@ impl<C: Clock + Clone> Member<C> {
         }
         Ok(true)
     }
-
-    /// Where the inputs of a partition go on: after what the journal took, else where the group stood,
-    /// else at the oldest.
-    fn next_offsets(&self, number: u32, after: &[Position]) -> Result<PerTopic<u64>, LogError> {
-        let mut next = [0; 3];
-        let group = self.owned.get(&number).map(|owned| owned.group).unwrap_or_default();
-        for ((name, group), next) in self.inputs.names().into_iter().zip(group).zip(&mut next) {
-            let partition = i32::try_from(number).unwrap_or(i32::MAX);
-            let (low, high) =
-                self.asker.fetch_watermarks(name, partition, CALL).map_err(unavailable)?;
-            let (low, high) = (low.cast_unsigned(), high.cast_unsigned());
-            let taken = after
-                .iter()
-                .find(|position| position.partition == number && *position.topic == *name);
-            let journal = taken.map(|position| position.offset + 1);
-            if let (Some(journal), Some(group)) = (journal, group)
-                && journal != group
-            {
-                tracing::warn!(
-                    "{name}/{number}: the group stands at {group}, the journal goes on at {journal}: the \
-                     journal has the word"
-                );
-            }
-            *next = match journal.or(group) {
-                None => low,
-                Some(next) if (low..=high).contains(&next) => next,
-                Some(next) => self.lost(name, number, next, low, high)?,
-            };
-        }
-        Ok(next)
-    }
-
-    /// Inputs are gone before they were taken: a person decides, beforehand or now.
-    fn lost(
-        &self,
-        name: &str,
-        number: u32,
-        next: u64,
-        low: u64,
-        high: u64,
-    ) -> Result<u64, LogError> {
-        let what = if next < low {
-            format!("{name}/{number}: {} inputs from {next} on were removed untaken", low - next)
-        } else {
-            format!("{name}/{number} ends at {high} and {next} comes next: it was made anew")
-        };
-        match self.options.lost {
-            Lost::Stop => Err(LogError::Corrupt(format!(
-                "{what}; to go on with the oldest that is there, at {low}, start once with --set \
-                 kafka.lost_inputs=skip"
-            ))),
-            Lost::Skip => {
-                tracing::error!("{what}; it goes on at {low}, as kafka.lost_inputs says");
-                Ok(low)
-            }
-        }
-    }
-
-    /// The ends of all input topics now, for the partitions that flow; they count for `at`.
-    fn look_up_ends(&mut self, at: Timestamp) {
-        let flowing = self.owned.iter().filter(|(_, owned)| owned.flows);
-        let asked = self.inputs.list(flowing.map(|(number, _)| (*number, [Offset::End; 3])));
-        let found = asked.and_then(|list| self.asker.offsets_for_times(list, CALL));
-        let found = match found {
-            Ok(found) => found,
-            Err(error) => return tracing::debug!("kafka: the ends of the inputs: {error}"),
-        };
-        for (number, owned) in &mut self.owned {
-            let [Some(a), Some(b), Some(c)] = self.inputs.offsets(&found, *number) else {
-                continue;
-            };
-            owned.ends = Some((at, [a, b, c]));
-        }
-    }
 }
 
 fn unavailable(error: KafkaError) -> LogError {
@@ -523,6 +472,9 @@ impl<C: Clock + Clone> Log for Member<C> {
         if owned.ends.is_none() {
             // An input that is logged at this very instant may not be there yet.
             self.look_up_ends(now - Duration::from_millis(1));
+        }
+        if !self.brings {
+            self.look_ahead(partition, now);
         }
         let Some(owned) = self.owned.get_mut(&partition) else { return Timestamp::EPOCH };
         if let Some((at, ends)) = owned.ends
