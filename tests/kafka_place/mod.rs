@@ -1,5 +1,7 @@
 //! Topics of a test's own on the real broker, and who writes them.
 
+#![allow(dead_code, reason = "each test takes what it needs")]
+
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -12,6 +14,7 @@ use deferd::log::kafka::{Cluster, Reader, Topic};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -22,7 +25,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[allow(dead_code, reason = "not every test does")]
 fn bootstrap() -> &'static str {
     static BOOTSTRAP: OnceLock<String> = OnceLock::new();
-    BOOTSTRAP.get_or_init(|| start("kafka-tests", &[]))
+    // A port of its own: other working copies have brokers on this machine too.
+    BOOTSTRAP.get_or_init(|| start("kafka-tests", &["--port", "0"]))
+}
+
+/// The first of six ports: two for the broker that all tests share, two for that of one test, and two for
+/// a proxy before that one. Two working copies on one machine have ports of their own.
+fn port() -> u32 {
+    let root = env!("CARGO_MANIFEST_DIR");
+    20_000 + root.bytes().fold(7_u32, |sum, b| (sum * 31 + u32::from(b)) % 2000) * 6
 }
 
 /// Starts a broker in this folder of target/; where it is found.
@@ -30,8 +41,7 @@ fn start(folder: &str, more: &[&str]) -> String {
     let root = env!("CARGO_MANIFEST_DIR");
     let done = Command::new(format!("{root}/ops/kafka/broker"))
         .args(["start", "--data", &format!("{root}/target/{folder}")])
-        // A port of its own: other working copies have brokers on this machine too.
-        .args(["--port", "0", "--with-pid", &std::process::id().to_string()])
+        .args(["--with-pid", &std::process::id().to_string()])
         .args(more)
         .output()
         .expect("ops/kafka/broker runs");
@@ -41,19 +51,23 @@ fn start(folder: &str, more: &[&str]) -> String {
     last.unwrap_or_else(|| panic!("no broker: {said}{why}")).to_owned()
 }
 
+/// The same, on ports that stay when it is started again, with a listener behind a proxy.
+fn start_alone(folder: &str) -> String {
+    let (plain, proxy) = ((port() + 2).to_string(), (port() + 4).to_string());
+    start(folder, &["--port", &plain, "--proxy", &proxy])
+}
+
 /// A broker that a test has for itself, until it is dropped.
-#[allow(dead_code, reason = "not every test does")]
 pub(crate) struct Broker {
     bootstrap: String,
     data: String,
 }
 
-#[allow(dead_code, reason = "not every test does")]
 impl Broker {
     pub(crate) fn start(name: &str) -> Self {
         let folder = format!("kafka-tests-{name}");
         let data = format!("{}/target/{folder}", env!("CARGO_MANIFEST_DIR"));
-        Self { bootstrap: start(&folder, &[]), data }
+        Self { bootstrap: start_alone(&folder), data }
     }
 
     /// One with the three listeners of --secure beside the plain one, for all tests of a program: it is
@@ -63,7 +77,7 @@ impl Broker {
         SECURE.get_or_init(|| {
             let folder = "kafka-tests-secure";
             let data = format!("{}/target/{folder}", env!("CARGO_MANIFEST_DIR"));
-            Self { bootstrap: start(folder, &["--secure"]), data }
+            Self { bootstrap: start(folder, &["--port", "0", "--secure"]), data }
         })
     }
 
@@ -82,6 +96,24 @@ impl Broker {
         Place::at(&self.bootstrap, name, partitions)
     }
 
+    /// Where clients of its second listener come to: a proxy is to be there, before the port after it.
+    pub(crate) fn proxied(&self) -> u16 {
+        u16::try_from(port() + 4).expect("a port")
+    }
+
+    /// KILL: it is gone, until it is started again with what it kept.
+    pub(crate) fn again(&self) {
+        self.go_on();
+        let folder = self.data.rsplit('/').next().expect("a folder");
+        assert_eq!(start_alone(folder), self.bootstrap);
+    }
+
+    /// Goes on if it was stopped; it may be gone.
+    fn go_on(&self) {
+        let pid = std::fs::read_to_string(format!("{}/broker.pid", self.data)).unwrap_or_default();
+        let _ = Command::new("kill").args(["-CONT", pid.trim()]).stderr(Stdio::null()).status();
+    }
+
     /// STOP: it hangs; CONT: it goes on.
     pub(crate) fn signal(&self, name: &str) {
         let pid = std::fs::read_to_string(format!("{}/broker.pid", self.data)).expect("its pid");
@@ -92,7 +124,7 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        self.signal("CONT");
+        self.go_on();
         let script = format!("{}/ops/kafka/broker", env!("CARGO_MANIFEST_DIR"));
         let done = Command::new(script).args(["clean", "--data", &self.data]).output();
         assert!(done.is_ok_and(|done| done.status.success()) || std::thread::panicking());
@@ -152,7 +184,6 @@ impl Place {
     }
 
     /// Removes what stands before an offset, as retention does.
-    #[allow(dead_code, reason = "not every test does")]
     pub(crate) fn remove_before(&self, topic: Topic, partition: i32, offset: u64) {
         let mut list = TopicPartitionList::new();
         let offset = Offset::Offset(offset.try_into().expect("a small offset"));
@@ -160,8 +191,47 @@ impl Place {
         wait(self.admin().delete_records(&list, &AdminOptions::new())).expect("records go");
     }
 
+    /// Removes a topic, and makes it anew.
+    pub(crate) fn make_anew(&self, topic: Topic, partitions: i32) {
+        let name = self.cluster.topic(topic);
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        wait(self.admin().delete_topics(&[&name], &options)).expect("the broker answers");
+        let new = [NewTopic::new(&name, partitions, TopicReplication::Fixed(1))];
+        // It is removed from the disk a moment after it is gone.
+        let made = (0..100).any(|_| {
+            let made = wait(self.admin().create_topics(&new, &options)).expect("it answers");
+            made.iter().all(Result::is_ok)
+                || (std::thread::sleep(Duration::from_millis(100)), false).1
+        });
+        assert!(made, "{name} is not made anew");
+    }
+
+    /// Forgets how far the group is; nobody may be in it.
+    pub(crate) fn forget_group(&self) {
+        let deleted =
+            wait(self.admin().delete_groups(&[&self.cluster.group], &AdminOptions::new()));
+        for group in deleted.expect("the broker answers") {
+            group.expect("it is removed");
+        }
+    }
+
+    /// Says how far the group is, in every partition of the inputs; nobody may be in it.
+    pub(crate) fn set_group(&self, partitions: i32, at: impl Fn(Topic, i32) -> i64) {
+        let mut config = self.client();
+        let consumer: BaseConsumer =
+            config.set("group.id", &self.cluster.group).create().expect("a consumer");
+        let mut list = TopicPartitionList::new();
+        for topic in Topic::INPUTS {
+            for partition in 0..partitions {
+                let offset = Offset::Offset(at(topic, partition));
+                let name = self.cluster.topic(topic);
+                list.add_partition_offset(&name, partition, offset).expect("an offset");
+            }
+        }
+        consumer.commit(&list, CommitMode::Sync).expect("it is committed");
+    }
+
     /// Writes one record without a transaction.
-    #[allow(dead_code, reason = "not every test does")]
     pub(crate) fn write(&self, topic: Topic, partition: i32, line: &str) {
         let producer: BaseProducer = self.client().create().expect("a producer");
         let topic = self.cluster.topic(topic);
@@ -171,7 +241,6 @@ impl Place {
     }
 
     /// Writes a journal as members do: in transactions of several sizes, some aborted in between.
-    #[allow(dead_code, reason = "not every test does")]
     pub(crate) fn write_journal(&self, partition: i32, lines: &[String]) {
         let writer = self.transactional(&format!("journal-{partition}"));
         let mut rest = lines;
@@ -228,7 +297,6 @@ impl Writer {
         self.end();
     }
 
-    #[allow(dead_code, reason = "not every test does")]
     pub(crate) fn abort(&self, topic: Topic, partition: i32, lines: impl Iterator<Item = String>) {
         self.begin(topic, partition, lines);
         self.producer.abort_transaction(PATIENCE).expect("it is aborted");
@@ -241,7 +309,6 @@ fn wait<T>(answer: impl Future<Output = T>) -> T {
 }
 
 /// The journal of one partition that decided these inputs, as `simulate` writes it.
-#[allow(dead_code, reason = "not every test does")]
 pub(crate) fn journal_of(inputs: &[serde_json::Value]) -> Vec<String> {
     let mut simulate = Command::new(env!("CARGO_BIN_EXE_deferd"))
         .args(["simulate", "-", "--journal", "--outcomes", "delivered"])

@@ -4,6 +4,7 @@
 //! Source: KIP-98, KIP-447; `rules.md` TM-7.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,10 @@ use super::topics::Topic;
 use super::transaction::{Cost, Transactions};
 use crate::domain::time::Timestamp;
 use crate::engine::ports::{Batch, Clock, Log, LogError, Position, Received};
+
+mod ends;
+
+use self::ends::Ahead;
 
 /// The longest wait for a broker's answer in one call: the group must hear of us in between.
 pub(super) const CALL: Duration = Duration::from_secs(2);
@@ -66,14 +71,29 @@ pub(super) struct Owned {
     taken_up_to: Timestamp,
     /// The ends of the input topics at an instant: when they are reached, all was taken up to then.
     ends: Option<(Timestamp, PerTopic<u64>)>,
+    /// Stretches that hold no input: marks of transactions, and what was aborted.
+    empty: PerTopic<Range<u64>>,
+    /// What was polled when such stretches were last looked for before these ends.
+    looked: Option<PerTopic<u64>>,
     /// Records of it were sent since the last commit.
     sent: bool,
 }
 
 impl Owned {
+    /// How far it has come in each topic: what was polled, and what need not be.
+    fn reached(&self) -> PerTopic<u64> {
+        let mut reached = self.polled;
+        for (next, empty) in reached.iter_mut().zip(&self.empty) {
+            if empty.contains(next) {
+                *next = empty.end;
+            }
+        }
+        reached
+    }
+
     /// Whether it has reached the ends that were last looked up.
     fn reaches(&self, ends: &PerTopic<u64>) -> bool {
-        self.polled.iter().zip(ends).all(|(next, end)| next >= end)
+        self.reached().iter().zip(ends).all(|(next, end)| next >= end)
     }
 }
 
@@ -98,6 +118,8 @@ pub struct Member<C> {
     pub(super) consumer: BaseConsumer<Group>,
     /// Asks how far the inputs reach: on a connection that fetches it would wait behind a fetch.
     pub(super) asker: BaseConsumer<Said>,
+    /// Looks at what stands between what was polled and an end.
+    ahead: Ahead,
     transactions: Transactions<C>,
     pub(super) journal: Reader,
     journal_topic: String,
@@ -146,6 +168,7 @@ impl<C: Clock + Clone> Member<C> {
             inputs,
             consumer,
             asker: cluster.reader()?,
+            ahead: Ahead::of(cluster),
             owned: BTreeMap::new(),
             changes: VecDeque::new(),
             reading: None,
@@ -179,15 +202,6 @@ impl<C: Clock + Clone> Member<C> {
     #[must_use]
     pub const fn cost(&self) -> Cost {
         self.transactions.cost
-    }
-
-    /// How many inputs of a partition waited when its ends were last looked up.
-    #[must_use]
-    pub fn lag(&self, partition: u32) -> Option<u64> {
-        let owned = self.owned.get(&partition)?;
-        let (_, ends) = owned.ends?;
-        let wait = |(end, next): (u64, u64)| end.saturating_sub(next);
-        Some(ends.into_iter().zip(owned.polled).map(wait).sum())
     }
 
     /// Takes over what the group has changed: what is revoked is ours no longer, at once.
@@ -261,21 +275,6 @@ impl<C: Clock + Clone> Member<C> {
         }
     }
 
-    /// The ends of all input topics now, for the partitions that flow; they count for `at`.
-    fn look_up_ends(&mut self, at: Timestamp) {
-        let flowing = self.owned.iter().filter(|(_, owned)| owned.flows);
-        let asked = self.inputs.list(flowing.map(|(number, _)| (*number, [Offset::End; 3])));
-        let found = asked.and_then(|list| self.asker.offsets_for_times(list, CALL));
-        let found = match found {
-            Ok(found) => found,
-            Err(error) => return tracing::debug!("kafka: the ends of the inputs: {error}"),
-        };
-        for (number, owned) in &mut self.owned {
-            let [Some(a), Some(b), Some(c)] = self.inputs.offsets(&found, *number) else {
-                continue;
-            };
-            owned.ends = Some((at, [a, b, c]));
-        }
     }
 }
 
@@ -341,6 +340,9 @@ impl<C: Clock + Clone> Log for Member<C> {
         if owned.ends.is_none() {
             // An input that is logged at this very instant may not be there yet.
             self.look_up_ends(now - Duration::from_millis(1));
+        }
+        if !self.brings {
+            self.look_ahead(partition, now);
         }
         let Some(owned) = self.owned.get_mut(&partition) else { return Timestamp::EPOCH };
         if let Some((at, ends)) = owned.ends
