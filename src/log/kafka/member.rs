@@ -274,8 +274,6 @@ impl<C: Clock + Clone> Member<C> {
             tracing::warn!("{fault}");
         }
     }
-
-    }
 }
 
 pub(super) fn unavailable(error: KafkaError) -> LogError {

@@ -13,12 +13,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::client::KafkaFault;
 use super::find::Found;
-use super::inputs::PerTopic;
-use super::member::{CALL, Lost, Member, Phase, unavailable};
+use super::member::{CALL, Member, Phase, unavailable};
 use super::reader::{Next, Reader};
 use super::snapshots::{self, Round};
 use super::topics::Topic;
-use crate::engine::ports::{Clock, LogError, Position};
+use crate::engine::ports::{Clock, LogError};
 use crate::engine::state::State;
 use crate::record::journal::Record;
 
