@@ -102,7 +102,7 @@ fn check(
 pub(super) fn review(cluster: &Cluster, config: &Config) -> Result<Vec<Finding>, KafkaFault> {
     cluster.review(&Needs {
         lifetime: config.policy.lifetime,
-        snapshot_round: Duration::from_secs(60 * u64::from(config.kafka.snapshot_minutes)),
+        snapshot_round: Duration::from_secs(config.kafka.snapshot_seconds.into()),
     })
 }
 

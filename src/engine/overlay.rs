@@ -52,8 +52,8 @@ pub struct Overlay {
     pub partitions: Option<u32>,
     /// When the step decides.
     pub at: Timestamp,
-    /// Whether the step wrote a record: the journal knows of no other instants.
-    pub recorded: bool,
+    /// When the last record of the step was decided: the journal knows of no other instants.
+    pub recorded: Option<Timestamp>,
 }
 
 impl Overlay {
@@ -128,8 +128,8 @@ impl Overlay {
             state.policy_told = true;
             state.partitions = self.partitions.or(state.partitions);
         }
-        if self.recorded {
-            state.at = state.at.max(self.at);
+        if let Some(at) = self.recorded {
+            state.at = state.at.max(at);
         }
         for (digest, at) in self.order {
             state.duplicates.remember(digest, at);

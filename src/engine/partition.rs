@@ -200,14 +200,13 @@ impl Partition {
 
     /// The step's records are durable: folds it in.
     pub fn settle(&mut self) -> Done {
-        let Some(mut step) = self.step.take() else { return Done::default() };
+        let Some(step) = self.step.take() else { return Done::default() };
         self.state.next_seq += step.written;
         for position in &step.taken {
             self.state.take(&position.topic, position.partition, position.offset);
         }
         self.digest = step.digest;
         let changed = step.overlay.policy.is_some();
-        step.overlay.recorded = step.written > 0;
         step.overlay.fold_in(&mut self.state, &mut self.alarms);
         self.looking.go_on(step.looked, &self.state.users);
         // An alarm that rang early set none anew: its user was not touched.

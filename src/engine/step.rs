@@ -70,6 +70,7 @@ impl Step {
         }
         let Batch { partition, at, first_seq, .. } = self.batch;
         let records = entries.len() as u64;
+        self.overlay.recorded = Some(at);
         self.batch.first_seq += records;
         self.written += records;
         Some(Batch { partition, at, first_seq, entries })

@@ -17,20 +17,22 @@ use rdkafka::{Offset, TopicPartitionList};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The broker of this working copy, which is started where it does not run and is left running.
+/// The broker of this working copy, which is started where it does not run, and ends soon after the last
+/// of the test programs that use it.
+#[allow(dead_code, reason = "not every test does")]
 fn bootstrap() -> &'static str {
     static BOOTSTRAP: OnceLock<String> = OnceLock::new();
-    BOOTSTRAP.get_or_init(|| start("kafka-tests", 0))
+    BOOTSTRAP.get_or_init(|| start("kafka-tests", &[]))
 }
 
 /// Starts a broker in this folder of target/; where it is found.
-fn start(folder: &str, number: u32) -> String {
+fn start(folder: &str, more: &[&str]) -> String {
     let root = env!("CARGO_MANIFEST_DIR");
-    // Two working copies on one machine have brokers of their own.
-    let port = 20_000 + root.bytes().fold(7_u32, |sum, b| (sum * 31 + u32::from(b)) % 2000) * 6;
     let done = Command::new(format!("{root}/ops/kafka/broker"))
         .args(["start", "--data", &format!("{root}/target/{folder}")])
-        .args(["--port", &(port + 2 * number).to_string()])
+        // A port of its own: other working copies have brokers on this machine too.
+        .args(["--port", "0", "--with-pid", &std::process::id().to_string()])
+        .args(more)
         .output()
         .expect("ops/kafka/broker runs");
     let said = String::from_utf8_lossy(&done.stdout).into_owned();
@@ -51,7 +53,29 @@ impl Broker {
     pub(crate) fn start(name: &str) -> Self {
         let folder = format!("kafka-tests-{name}");
         let data = format!("{}/target/{folder}", env!("CARGO_MANIFEST_DIR"));
-        Self { bootstrap: start(&folder, 1), data }
+        Self { bootstrap: start(&folder, &[]), data }
+    }
+
+    /// One with the three listeners of --secure beside the plain one, for all tests of a program: it is
+    /// not dropped, and ends with it.
+    pub(crate) fn secure() -> &'static Self {
+        static SECURE: OnceLock<Broker> = OnceLock::new();
+        SECURE.get_or_init(|| {
+            let folder = "kafka-tests-secure";
+            let data = format!("{}/target/{folder}", env!("CARGO_MANIFEST_DIR"));
+            Self { bootstrap: start(folder, &["--secure"]), data }
+        })
+    }
+
+    /// Where the plain listener is, or one so many ports above it.
+    pub(crate) fn at(&self, above: u16) -> String {
+        let (host, port) = self.bootstrap.rsplit_once(':').expect("host:port");
+        format!("{host}:{}", port.parse::<u16>().expect("a port") + above)
+    }
+
+    /// The authority of its certificates.
+    pub(crate) fn ca(&self) -> String {
+        format!("{}/tls/ca.pem", self.data)
     }
 
     pub(crate) fn place(&self, name: &str, partitions: i32) -> Place {
@@ -81,6 +105,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    #[allow(dead_code, reason = "not every test does")]
     pub(crate) fn new(name: &str, partitions: i32) -> Self {
         Self::at(bootstrap(), name, partitions)
     }

@@ -29,7 +29,7 @@ pub(super) const KEYS: [(&str, Expected); 17] = [
     ("kafka.commit_milliseconds", Expected::Number { unit: "milliseconds", from: 1, to: 1000 }),
     ("kafka.session_timeout_seconds", Expected::Number { unit: "seconds", from: 3, to: 300 }),
     ("kafka.checkpoint_seconds", Expected::Number { unit: "seconds", from: 1, to: 86_400 }),
-    ("kafka.snapshot_minutes", Expected::Number { unit: "minutes", from: 0, to: 10_080 }),
+    ("kafka.snapshot_seconds", Expected::Number { unit: "seconds", from: 0, to: 604_800 }),
     ("kafka.security", Expected::Word(&["plaintext", "ssl", "sasl-plaintext", "sasl-ssl"])),
     ("kafka.ca_file", PATH),
     ("kafka.certificate_file", PATH),
@@ -111,7 +111,7 @@ pub struct Kafka {
     /// How often a checkpoint is taken.
     pub checkpoint_seconds: u32,
     /// How often a round of snapshots begins; 0: never.
-    pub snapshot_minutes: u32,
+    pub snapshot_seconds: u32,
     /// How brokers are spoken to.
     pub security: Security,
     /// The authorities that brokers' certificates are held against; empty: the system's.
@@ -181,7 +181,7 @@ impl Default for Kafka {
             commit_milliseconds: 25,
             session_timeout_seconds: 15,
             checkpoint_seconds: 60,
-            snapshot_minutes: 60,
+            snapshot_seconds: 3600,
             security: Security::Plaintext,
             ca_file: PathBuf::new(),
             certificate_file: PathBuf::new(),

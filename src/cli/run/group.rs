@@ -14,10 +14,10 @@ use super::keeper::Keeper;
 use super::seen::{Report, Seen};
 use super::shards::{Pending, Shards, World, lock};
 use super::signals::{Order, Orders};
-use crate::cli::BadConfig;
 use crate::cli::clock::{SteadyClock, Stopwatch};
 use crate::cli::config::Config;
 use crate::cli::measures::{self, Measures, Registry, Sources};
+use crate::cli::{BadConfig, cluster};
 use crate::domain::policy::Policy;
 use crate::edge::http::Feeds;
 use crate::engine::checkpoint::{self, Chunk};
@@ -28,9 +28,7 @@ use crate::engine::shard::{self, Ask, Asks, Desks, Hand, Health};
 use crate::engine::state::State;
 use crate::engine::worker::{Settings, Worker};
 use crate::log::embedded::Lock;
-use crate::log::kafka::{
-    Change, Cluster, Cost, KafkaJournals, Lost, Member, Options, Post, Reader, Round, Topic,
-};
+use crate::log::kafka::{Change, Cluster, Cost, KafkaJournals, Lost, Member, Options, Post, Round};
 use crate::store::DiskStore;
 
 /// Users written between two steps, as long as a checkpoint is under way.
@@ -57,8 +55,8 @@ pub(super) struct Claim {
 ///
 /// [`BadConfig`]: the configuration cannot be used; else the cluster cannot, and why.
 pub(super) fn claim(config: &Config) -> anyhow::Result<Claim> {
-    let cluster = config.kafka.cluster().map_err(BadConfig)?;
-    let partitions = Reader::new(&cluster, Topic::Journal)?.partitions();
+    let cluster = cluster(config).map_err(BadConfig)?;
+    let partitions = cluster.check_start()?;
     let path = config.run.data_dir.join(format!("{}-{}", cluster.group, cluster.instance));
     let lock = Lock::claim(&path)?;
     Ok(Claim { path, cluster, partitions, lock })
@@ -108,8 +106,8 @@ pub(super) fn open(world: &World<'_>, claim: Claim) -> anyhow::Result<Backend> {
             clock: world.clock.clone(),
             every: Every {
                 checkpoint: Duration::from_secs(keys.checkpoint_seconds.into()),
-                round: (keys.snapshot_minutes > 0)
-                    .then(|| Duration::from_secs(60 * u64::from(keys.snapshot_minutes))),
+                round: (keys.snapshot_seconds > 0)
+                    .then(|| Duration::from_secs(keys.snapshot_seconds.into())),
             },
             hand,
             holders: Arc::clone(&holders),

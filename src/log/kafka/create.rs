@@ -8,8 +8,8 @@ use std::time::Duration;
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::ask::Seen;
 use super::client::{Cluster, KafkaFault};
+use super::look::Seen;
 use super::topics::Topic;
 
 /// Partitions where nobody says otherwise: enough for eight threads.

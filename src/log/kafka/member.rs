@@ -1,11 +1,6 @@
 //! The log as a member of the group works on it: inputs polled, journal and outputs committed with their
 //! offsets.
 //!
-//! A partition that the group gives us goes through three waits before it decides: until the offsets of a
-//! predecessor's last commit are stable, until all that it ever sent is committed or aborted, and until the
-//! journal has been followed to there. The group fences a predecessor's offsets, not the end of its
-//! transaction (KIP-447), so nothing less will do.
-//!
 //! Source: KIP-98, KIP-447; `rules.md` TM-7.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -14,21 +9,17 @@ use std::time::Duration;
 
 use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 
 use super::client::{Cluster, KafkaFault};
-use super::find::Found;
 use super::group::{Change, Group};
 use super::inputs::{Inputs, PerTopic};
 use super::reader::{Next, Reader};
 use super::said::Said;
-use super::snapshots::{self, Round};
 use super::topics::Topic;
 use super::transaction::{Cost, Transactions};
 use crate::domain::time::Timestamp;
 use crate::engine::ports::{Batch, Clock, Log, LogError, Position, Received};
-use crate::engine::state::State;
-use crate::record::journal::Record;
 
 /// The longest wait for a broker's answer in one call: the group must hear of us in between.
 pub(super) const CALL: Duration = Duration::from_secs(2);
@@ -60,11 +51,11 @@ pub struct Options {
 
 /// A partition that the group has given us.
 #[derive(Debug, Default)]
-struct Owned {
+pub(super) struct Owned {
     /// How far its restore has come.
-    phase: Phase,
+    pub(super) phase: Phase,
     /// What the group had as its offsets when it was given to us.
-    group: PerTopic<Option<u64>>,
+    pub(super) group: PerTopic<Option<u64>>,
     /// The next offset of each input topic, after the last commit.
     committed: PerTopic<u64>,
     /// The same, as polled.
@@ -88,7 +79,7 @@ impl Owned {
 
 /// What is known of a journal's end before it is followed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// A predecessor's last commit may be open.
     #[default]
     Given,
@@ -100,19 +91,19 @@ enum Phase {
 
 /// One shard of the group: a consumer, a transactional producer, a reader of its journals.
 pub struct Member<C> {
-    cluster: Cluster,
-    options: Options,
+    pub(super) cluster: Cluster,
+    pub(super) options: Options,
     clock: C,
-    inputs: Inputs,
-    consumer: BaseConsumer<Group>,
+    pub(super) inputs: Inputs,
+    pub(super) consumer: BaseConsumer<Group>,
     /// Asks how far the inputs reach: on a connection that fetches it would wait behind a fetch.
-    asker: BaseConsumer<Said>,
+    pub(super) asker: BaseConsumer<Said>,
     transactions: Transactions<C>,
-    journal: Reader,
+    pub(super) journal: Reader,
     journal_topic: String,
     snapshots: String,
     outputs: BTreeMap<&'static str, String>,
-    owned: BTreeMap<u32, Owned>,
+    pub(super) owned: BTreeMap<u32, Owned>,
     changes: VecDeque<Change>,
     /// The journal that is being read, and whether its end was met.
     reading: Option<(u32, bool)>,
@@ -169,20 +160,6 @@ impl<C: Clock + Clone> Member<C> {
         self.changes.drain(..).collect()
     }
 
-    /// The newest snapshot of a partition, and the state that it is; `None`: there is none.
-    ///
-    /// # Errors
-    ///
-    /// [`KafkaFault`]: it cannot be read now.
-    pub fn snapshot(
-        &self,
-        partition: u32,
-        identity: u128,
-    ) -> Result<Option<(Round, State)>, KafkaFault> {
-        let mut reader = Reader::new(&self.cluster, Topic::Snapshots)?;
-        snapshots::newest(&mut reader, partition, identity)
-    }
-
     /// Takes a record of a snapshot into a transaction; `None` removes what the key had.
     pub(super) fn keep(
         &mut self,
@@ -196,31 +173,6 @@ impl<C: Clock + Clone> Member<C> {
         owned.sent = true;
         let sent = self.transactions.send(&self.snapshots, partition, Some(key.as_bytes()), bytes);
         sent.inspect_err(|_| self.drop_open())
-    }
-
-    /// Whether a state is what the journal of a partition once added up to.
-    ///
-    /// # Errors
-    ///
-    /// [`KafkaFault`]: the journal cannot be read now.
-    pub fn holds(&mut self, partition: u32, state: &State) -> Result<bool, KafkaFault> {
-        let Some(last) = state.next_seq.checked_sub(1) else { return Ok(true) };
-        let offset = match self.journal.find_seq(partition, last)? {
-            Found::At(offset) => offset,
-            // What follows it is there, which is all that is needed.
-            Found::Removed { oldest, .. } => return Ok(oldest == state.next_seq),
-            Found::NotYet => return Ok(false),
-        };
-        self.journal.go_to(partition, offset)?;
-        let holds = match self.journal.next(CALL)? {
-            Next::Record(message) => {
-                let record = message.bytes().and_then(|line| Record::read(line).ok());
-                record.is_some_and(|record| (record.seq, record.at) == (last, state.at))
-            }
-            Next::End { .. } | Next::Nothing => false,
-        };
-        self.journal.leave(partition)?;
-        Ok(holds)
     }
 
     /// What its transactions have cost.
@@ -301,145 +253,11 @@ impl<C: Clock + Clone> Member<C> {
         }
     }
 
-    /// What an error of the consumer means; `None`: it passes by itself.
-    fn judge(&self, error: &KafkaError) -> Option<LogError> {
-        use RDKafkaErrorCode as Code;
-        if let KafkaError::MessageConsumptionFatal(code) = error {
-            let instance = &self.cluster.instance;
-            return Some(if *code == Code::FencedInstanceId {
-                LogError::Fenced(format!(
-                    "another process of this group has kafka.instance = \"{instance}\" too: give each \
-                     its own"
-                ))
-            } else {
-                LogError::Broken(error.to_string())
-            });
-        }
-        let said = || self.consumer.context().said.last().unwrap_or_else(|| error.to_string());
-        match error.rdkafka_error_code()? {
-            Code::AutoOffsetReset | Code::OffsetOutOfRange => Some(LogError::Corrupt(format!(
-                "inputs were removed before they were taken: {}; to go on with the oldest that is there, \
-                 start with --set kafka.lost_inputs=skip",
-                said()
-            ))),
-            Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed => {
-                Some(LogError::Broken(format!(
-                    "{}; `deferd topics check` says which ACL is missing",
-                    said()
-                )))
-            }
-            Code::UnknownTopicOrPartition | Code::UnknownTopic => Some(LogError::Broken(format!(
-                "{}; `deferd topics create` makes what is missing",
-                said()
-            ))),
-            // The group is told to poll more often than we did.
-            Code::PollExceeded => Some(LogError::Unavailable(error.to_string())),
-            _ => {
-                tracing::debug!("kafka: {error}");
-                None
-            }
-        }
-    }
-
     fn stop_reading(&mut self) {
         if let Some((number, _)) = self.reading.take()
             && let Err(fault) = self.journal.leave(number)
         {
             tracing::warn!("{fault}");
-        }
-    }
-
-    /// Where a journal may be read to: `None` as long as a predecessor's last commit may be open.
-    fn is_stable(&mut self, number: u32) -> Result<bool, LogError> {
-        let Some(owned) = self.owned.get_mut(&number) else { return Ok(false) };
-        if owned.phase == Phase::Given {
-            let list = self.inputs.list([(number, [Offset::Invalid; 3])]).map_err(unavailable)?;
-            // There is no answer as long as a transaction that sent offsets is open.
-            let Ok(offsets) = self.consumer.committed_offsets(list, CALL / 10) else {
-                return Ok(false);
-            };
-            owned.group = self.inputs.offsets(&offsets, number);
-            owned.phase = Phase::Marked(self.journal.ends(number)?.high);
-        }
-        let Phase::Marked(mark) = owned.phase else { return Ok(true) };
-        let is_stable = self.journal.ends(number)?.stable >= mark;
-        if is_stable {
-            owned.phase = Phase::Stable;
-        }
-        Ok(is_stable)
-    }
-
-    /// Goes to the journal record of this number; whether there is anything to read.
-    fn read_from(&mut self, number: u32, seq: u64) -> Result<bool, LogError> {
-        let found = self.journal.find_seq(number, seq)?;
-        self.journal.leave(number)?;
-        match found {
-            Found::At(offset) => self.journal.go_to(number, offset)?,
-            Found::NotYet => return Ok(false),
-            Found::Removed { oldest, .. } => {
-                return Err(LogError::Corrupt(format!(
-                    "the journal of partition {number} begins with record {oldest}, and what is known of \
-                     it ends before record {seq}: neither a checkpoint nor a snapshot reaches that far"
-                )));
-            }
-        }
-        Ok(true)
-    }
-
-    /// Where the inputs of a partition go on: after what the journal took, else where the group stood,
-    /// else at the oldest.
-    fn next_offsets(&self, number: u32, after: &[Position]) -> Result<PerTopic<u64>, LogError> {
-        let mut next = [0; 3];
-        let group = self.owned.get(&number).map(|owned| owned.group).unwrap_or_default();
-        for ((name, group), next) in self.inputs.names().into_iter().zip(group).zip(&mut next) {
-            let partition = i32::try_from(number).unwrap_or(i32::MAX);
-            let (low, high) =
-                self.asker.fetch_watermarks(name, partition, CALL).map_err(unavailable)?;
-            let (low, high) = (low.cast_unsigned(), high.cast_unsigned());
-            let taken = after
-                .iter()
-                .find(|position| position.partition == number && *position.topic == *name);
-            let journal = taken.map(|position| position.offset + 1);
-            if let (Some(journal), Some(group)) = (journal, group)
-                && journal != group
-            {
-                tracing::warn!(
-                    "{name}/{number}: the group stands at {group}, the journal goes on at {journal}: the \
-                     journal has the word"
-                );
-            }
-            *next = match journal.or(group) {
-                None => low,
-                Some(next) if (low..=high).contains(&next) => next,
-                Some(next) => self.lost(name, number, next, low, high)?,
-            };
-        }
-        Ok(next)
-    }
-
-    /// Inputs are gone before they were taken: a person decides, beforehand or now.
-    fn lost(
-        &self,
-        name: &str,
-        number: u32,
-        next: u64,
-        low: u64,
-        high: u64,
-    ) -> Result<u64, LogError> {
-        let what = if next < low {
-            format!("{name}/{number}: {} inputs from {next} on were removed untaken", low - next)
-        } else {
-            format!("{name}/{number} ends at {high} and {next} comes next: it was made anew")
-        };
-        match self.options.lost {
-            Lost::Stop => Err(LogError::Corrupt(format!(
-                "{what}; to go on with the oldest that is there, at {low}, start once with --set \
-                 kafka.lost_inputs=skip"
-            ))),
-            Lost::Skip => {
-                tracing::error!("{what}; it goes on at {low}, as kafka.lost_inputs says");
-                Ok(low)
-            }
         }
     }
 
@@ -461,7 +279,7 @@ impl<C: Clock + Clone> Member<C> {
     }
 }
 
-fn unavailable(error: KafkaError) -> LogError {
+pub(super) fn unavailable(error: KafkaError) -> LogError {
     LogError::Unavailable(error.to_string())
 }
 
@@ -537,6 +355,7 @@ impl<C: Clock + Clone> Log for Member<C> {
     fn write(&mut self, batch: Batch) -> Result<(), LogError> {
         let number = batch.partition;
         let Some(owned) = self.owned.get_mut(&number) else {
+            self.drop_open();
             return Err(LogError::Unavailable(format!("partition {number} is no longer ours")));
         };
         owned.sent = true;

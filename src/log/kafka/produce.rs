@@ -10,8 +10,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 
+use super::ask;
 use super::client::{Cluster, KafkaFault};
-use super::patience;
 use super::said::Said;
 use super::topics::Topic;
 use crate::engine::intake::{Given, Intake, Refused, Settled, Ticket, Told, partition_of};
@@ -78,7 +78,7 @@ impl Post {
             let name: Arc<str> = cluster.topic(topic).into();
             let what = format!("write {name}");
             // The producer's thread hears what went wrong.
-            let found = patience::partitions(cluster, producer.client(), &name, &what, || {})?;
+            let found = ask::partitions(cluster, producer.client(), &name, &what, || {})?;
             let first: u32 = *partitions.get_or_insert(found);
             if found != first {
                 let why = format!(

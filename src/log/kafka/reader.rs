@@ -10,8 +10,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::ask::{self, ANSWER, PAUSE, may_pass};
 use super::client::{Cluster, KafkaFault};
-use super::patience::{self, ANSWER, PAUSE, may_pass};
 use super::said::Said;
 use super::topics::Topic;
 use crate::domain::time::Timestamp;
@@ -119,8 +119,7 @@ impl Reader {
         };
         let what = format!("read {}", reader.name);
         let (consumer, hear) = (&reader.consumer, || hear(&reader.consumer));
-        reader.partitions =
-            patience::partitions(cluster, consumer.client(), &reader.name, &what, hear)?;
+        reader.partitions = ask::partitions(cluster, consumer.client(), &reader.name, &what, hear)?;
         Ok(reader)
     }
 
@@ -165,7 +164,7 @@ impl Reader {
         let what = format!("see how far {}/{partition} reaches", self.name);
         // What went wrong is an event among the records: it is heard where that can cost none.
         let is_free = self.read.is_empty() || !std::ptr::eq(client, &self.consumer);
-        let (low, high) = patience::patiently(
+        let (low, high) = ask::patiently(
             &self.name,
             &what,
             || client.fetch_watermarks(&self.name, number, ANSWER),
@@ -240,7 +239,7 @@ impl Reader {
                         self.troubled = true;
                         std::thread::sleep(PAUSE.min(left));
                     } else if !code.is_some_and(is_about_groups) {
-                        return Err(patience::refused(
+                        return Err(ask::refused(
                             &self.name,
                             &format!("read {}", self.name),
                             &error,

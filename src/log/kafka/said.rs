@@ -71,7 +71,8 @@ impl ConsumerContext for Said {}
 impl ProducerContext for Said {
     type DeliveryOpaque = ();
 
-    fn delivery(&self, _result: &DeliveryResult<'_>, (): ()) {}
+    /// A record of a transaction that was not delivered fails the commit: that is where it is told.
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
 /// What librdkafka says goes where ours goes.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::ask::{Seen, View};
 use super::client::{Cluster, KafkaFault};
+use super::look::{Seen, View};
 
 /// How long inputs, and outputs that nobody took, are kept: a long weekend and some days.
 pub(super) const KEPT: Duration = days(7);
@@ -33,7 +33,7 @@ pub enum Topic {
     Notifications,
     /// Inputs nobody could use.
     DeadLetters,
-    /// The state, user by user, compacted.
+    /// The state, piece by piece, compacted.
     Snapshots,
 }
 

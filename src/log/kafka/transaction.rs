@@ -192,7 +192,7 @@ impl<C: Clock> Transactions<C> {
 
     /// Calls until it is done, or not worth another call.
     fn again(
-        &mut self,
+        &self,
         until: Timestamp,
         call: impl Fn(&BaseProducer<Said>) -> Result<(), KafkaError>,
     ) -> Result<(), KafkaError> {
