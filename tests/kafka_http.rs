@@ -13,7 +13,7 @@ use deferd::cli::clock::{Stopwatch, WallClock};
 use deferd::edge::http::{Feeds, Host, Limits, Site, Token, serve};
 use deferd::engine::intake::partition_of;
 use deferd::engine::shard::{Asks, Desks};
-use deferd::log::kafka::{Cluster, KafkaFault, KafkaJournals, Next, Post, Reader, Topic};
+use deferd::log::kafka::{Cluster, KafkaFault, KafkaJournals, Post, Topic};
 use serde_json::{Value, json};
 
 use self::kafka_place::{Broker, Place, journal_of};
@@ -102,27 +102,6 @@ fn submitted(id: &str, user: &str) -> Value {
     event(id, "cpm.message.submitted.v1", user, &data)
 }
 
-/// The records of all partitions: partition, offset, key, payload.
-fn records(cluster: &Cluster, topic: Topic) -> Vec<(u32, u64, Option<String>, Value)> {
-    let mut reader = Reader::new(cluster, topic).unwrap();
-    let partitions = reader.partitions();
-    (0..partitions).for_each(|partition| reader.go_to(partition, 0).unwrap());
-    let (mut ended, mut all) = (0, Vec::new());
-    while ended < partitions {
-        match reader.next(Duration::from_secs(10)).unwrap() {
-            Next::Record(message) => all.push((
-                message.partition(),
-                message.offset(),
-                message.key().map(|key| String::from_utf8(key.to_vec()).unwrap()),
-                serde_json::from_slice(message.bytes().unwrap()).unwrap(),
-            )),
-            Next::End { .. } => ended += 1,
-            Next::Nothing => panic!("no end came"),
-        }
-    }
-    all
-}
-
 /// Each event is answered with the place where it stands, in its user's partition of its type's topic.
 #[test]
 fn an_event_is_taken_when_its_topic_has_it() {
@@ -142,7 +121,7 @@ fn an_event_is_taken_when_its_topic_has_it() {
     assert_eq!(answer["taken"], 202);
     assert_eq!(answer.get("duplicates"), None, "nobody knows yet");
     let places = answer["events"].as_array().unwrap();
-    let seen = records(&place.cluster, Topic::Reachability);
+    let seen = place.records(Topic::Reachability);
     assert_eq!(seen.len(), 200);
     for (partition, offset, key, event) in &seen {
         let user = event["subject"].as_str().unwrap();
@@ -153,10 +132,10 @@ fn an_event_is_taken_when_its_topic_has_it() {
         let stands = json!({ "topic": topic, "partition": partition, "offset": offset });
         assert_eq!(places[index], stands);
     }
-    let outcomes = records(&place.cluster, Topic::Outcomes);
+    let outcomes = place.records(Topic::Outcomes);
     assert_eq!(outcomes.len(), 1);
     assert_eq!(outcomes[0].3, outcome);
-    let messages = records(&place.cluster, Topic::Messages);
+    let messages = place.records(Topic::Messages);
     // The user as it came, the key as all know it.
     assert_eq!(messages[0].2.as_deref(), Some("tel:+15145550007"));
     assert_eq!(messages[0].3["subject"], "+1 514 555 0007");
@@ -166,7 +145,7 @@ fn an_event_is_taken_when_its_topic_has_it() {
     let bad = json!([attached(1), { "specversion": "1.0" }]);
     let (status, answer) = server.post("application/json", &bad.to_string());
     assert_eq!((status, &answer["error"]["events"][0]["index"]), (400, &json!(1)));
-    assert_eq!(records(&place.cluster, Topic::Reachability).len(), 200);
+    assert_eq!(place.records(Topic::Reachability).len(), 200);
     assert_eq!(server.post("application/json", "[]").1["taken"], 0);
 
     assert!(server.post.close(Duration::from_secs(5)));
@@ -236,7 +215,8 @@ fn what_no_broker_has_is_not_taken() {
     // It may have come through after all: nobody was told that it had.
     let (status, answer) = post("m3");
     assert_eq!(status, 202, "{answer}");
-    let ids: Vec<Value> = records(&place.cluster, Topic::Messages)
+    let ids: Vec<Value> = place
+        .records(Topic::Messages)
         .into_iter()
         .map(|(_, _, _, event)| event["id"].clone())
         .filter(|id| id != "m2")

@@ -14,8 +14,8 @@ mod topics;
 pub use about::{Completions, Config, ConfigAction, ConfigShow, Man, Schema, ShowAs};
 pub use client::{
     Daemon, DeadLetters, Ended, Hand, LettersAction, LettersList, LettersRetry, Message,
-    MessageAction, MessageChange, MessageShow, Observe, Outcome, Seen, Submit, User, UserAction,
-    UserChange, UserList, UserShow,
+    MessageAction, MessageChange, MessageShow, Observe, Outcome, Seen, Submit, To, Toward, User,
+    UserAction, UserChange, UserList, UserShow,
 };
 pub use doctor::Doctor;
 pub use ingest::{Ek, From, Ingest, Jsonl, Shape};
@@ -188,12 +188,13 @@ pub enum Output {
 #[derive(Debug, clap::Args)]
 #[command(after_help = REPLAY_HELP)]
 pub struct Replay {
-    /// A data directory, whether or not its daemon runs; or a file, one record a line, as `simulate
-    /// --journal` and `replay --export` write it; `-` reads standard input
-    #[arg(value_name = "DIR|FILE.jsonl")]
-    pub file: PathBuf,
+    /// A data directory, whether or not its daemon runs; `kafka:`, the journal topic of [kafka]; or a
+    /// file, one record a line, as `simulate --journal` and `replay --export` write it; `-` reads standard
+    /// input. Without this, the journal of this configuration
+    #[arg(value_name = "DIR|kafka:|FILE.jsonl")]
+    pub file: Option<PathBuf>,
 
-    /// Only this partition of a data directory: a seq is counted in each
+    /// Only this partition of a data directory or a topic: a seq is counted in each
     #[arg(long, value_name = "N", conflicts_with = "user")]
     pub partition: Option<u32>,
 
@@ -258,6 +259,7 @@ Examples:
   deferd replay run.jsonl --user +15145550100 --diff 3 5
   deferd replay run.jsonl --verify
   deferd replay /var/lib/deferd --user +15145550100
+  deferd replay kafka: --verify --config /etc/deferd.toml
   deferd replay run.jsonl --user +15145550100 --export one-user.jsonl";
 
 /// `deferd why`.
@@ -273,12 +275,13 @@ pub struct Why {
     pub user: Option<String>,
 
     /// The journal to read instead of asking the daemon: a data directory, whether or not its daemon
-    /// runs, or a file; `-` reads standard input, and needs --user
-    #[arg(long, value_name = "DIR|FILE.jsonl", conflicts_with = "url")]
+    /// runs, `kafka:`, or a file; `-` reads standard input, and needs --user. With log=kafka, and without
+    /// --url, the journal topic is read
+    #[arg(long, value_name = "DIR|kafka:|FILE.jsonl", conflicts_with = "url")]
     pub journal: Option<PathBuf>,
 
     /// As things stood then: after this seq, or at this time; absent: at the journal's end
-    #[arg(long, value_name = "TIME|SEQ", requires = "journal")]
+    #[arg(long, value_name = "TIME|SEQ", conflicts_with = "url")]
     pub at: Option<String>,
 
     #[command(flatten)]

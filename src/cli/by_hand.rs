@@ -7,10 +7,13 @@ use serde_json::{Value, json};
 
 use super::Answer;
 use super::args::{self, Hand, MessageAction, Output, UserAction};
-use super::client::{Client, encoded, event, give, tell, text_of};
+use super::client::{Client, encoded, event, tell, text_of};
 use super::config::Loaded;
+use super::known;
+use super::recipient::Recipient;
 use super::replay::paint::{BAD, BOLD, DIM, GOOD, WAITS, beside, paint};
 use crate::domain::time::Timestamp;
+use crate::engine::picture::Shown;
 
 /// Users in one page of a list.
 const PAGE: usize = 1000;
@@ -27,10 +30,16 @@ pub(super) fn user(
 ) -> anyhow::Result<Answer> {
     match &args.action {
         UserAction::Show(args) => {
-            let client = Client::new(&args.daemon, config)?;
-            let content = if args.with_content { "&with_content" } else { "" };
-            let path = format!("/v1/users/{}?limit={}{content}", encoded(&args.user), args.limit);
-            let Some(user) = client.get(&path)?.known()? else { return Ok(Answer::No) };
+            let user = if known::is_on_topics(&args.daemon, config) {
+                let shown = Shown { messages: args.limit, content: args.with_content };
+                known::user(config, &args.user, shown)?
+            } else {
+                let content = if args.with_content { "&with_content" } else { "" };
+                let user = encoded(&args.user);
+                let path = format!("/v1/users/{user}?limit={}{content}", args.limit);
+                Client::new(&args.daemon, config)?.get(&path)?.known()?
+            };
+            let Some(user) = user else { return Ok(Answer::No) };
             if args.output == Output::Table {
                 show_user(&user, out)?;
             } else {
@@ -55,9 +64,9 @@ fn change(
     config: &Loaded,
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
-    let client = Client::new(&args.daemon, config)?;
+    let recipient = Recipient::of(&args.toward, config)?;
     let event = event(kind, &args.user, &by(&args.hand))?;
-    let told = give(&client, event.to_string().as_bytes())?;
+    let told = recipient.give(event.to_string().as_bytes())?;
     tell(&told, &format!("{} {done}", args.user), args.output, out)
 }
 
@@ -66,38 +75,55 @@ fn by(hand: &Hand) -> Value {
 }
 
 fn list(args: &args::UserList, config: &Loaded, out: &mut dyn Write) -> anyhow::Result<Answer> {
-    let client = Client::new(&args.daemon, config)?;
-    let (mut after, mut left, mut all) = (String::new(), args.limit, Vec::new());
-    while left > 0 {
-        let path = format!("/v1/users?waiting&limit={}{after}", left.min(PAGE));
-        let Some(page) = client.get(&path)?.known()? else { break };
-        let users = page.get("users").and_then(Value::as_array);
-        for user in users.into_iter().flatten() {
-            left = left.saturating_sub(1);
-            match args.output {
-                Output::Table => {
-                    let count = user.get("messages").and_then(Value::as_u64).unwrap_or(0);
-                    let since = text_of(user, "oldest_accepted_at");
-                    let held = user.get("held").and_then(Value::as_bool).unwrap_or(false);
-                    let held = if held { "  held" } else { "" };
-                    let stands = words(user, "oldest_stands");
-                    let name = text_of(user, "user");
-                    writeln!(out, "{name:<24} {count:>5}  {stands:<14} since {since}{held}")?;
-                }
-                Output::Jsonl => writeln!(out, "{user}")?,
-                Output::Json => all.push(user.clone()),
+    let mut all = Vec::new();
+    let mut each = |user: Value| -> anyhow::Result<()> {
+        match args.output {
+            Output::Table => {
+                let count = user.get("messages").and_then(Value::as_u64).unwrap_or(0);
+                let since = text_of(&user, "oldest_accepted_at");
+                let held = user.get("held").and_then(Value::as_bool).unwrap_or(false);
+                let held = if held { "  held" } else { "" };
+                let stands = words(&user, "oldest_stands");
+                let name = text_of(&user, "user");
+                writeln!(out, "{name:<24} {count:>5}  {stands:<14} since {since}{held}")?;
             }
+            Output::Jsonl => writeln!(out, "{user}")?,
+            Output::Json => all.push(user),
         }
-        match page.get("next").and_then(Value::as_str) {
-            Some(next) => after = format!("&after={}", encoded(next)),
-            None => break,
-        }
+        Ok(())
+    };
+    if known::is_on_topics(&args.daemon, config) {
+        known::users(config, args.limit, &mut each)?;
+    } else {
+        ask_list(&Client::new(&args.daemon, config)?, args.limit, &mut each)?;
     }
     if args.output == Output::Json {
         writeln!(out, "{}", Value::Array(all))?;
     }
     out.flush()?;
     Ok(Answer::Done)
+}
+
+/// The list as the daemon gives it, page by page.
+fn ask_list(
+    client: &Client,
+    limit: usize,
+    each: &mut dyn FnMut(Value) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let (mut after, mut left) = (String::new(), limit);
+    while left > 0 {
+        let path = format!("/v1/users?waiting&limit={}{after}", left.min(PAGE));
+        let Some(page) = client.get(&path)?.known()? else { break };
+        for user in items(&page, "users") {
+            left = left.saturating_sub(1);
+            each(user.clone())?;
+        }
+        match page.get("next").and_then(Value::as_str) {
+            Some(next) => after = format!("&after={}", encoded(next)),
+            None => break,
+        }
+    }
+    Ok(())
 }
 
 /// `deferd message`.
@@ -112,8 +138,12 @@ pub(super) fn message(
 ) -> anyhow::Result<Answer> {
     let (args, kind, done) = match &args.action {
         MessageAction::Show(args) => {
-            let client = Client::new(&args.daemon, config)?;
-            let found = look_up(&client, &args.message, args.user.as_deref(), args.with_content)?;
+            let (user, content) = (args.user.as_deref(), args.with_content);
+            let found = if known::is_on_topics(&args.daemon, config) {
+                known::message(config, &args.message, user, content)?
+            } else {
+                look_up(&Client::new(&args.daemon, config)?, &args.message, user, content)?
+            };
             let Some(found) = found else { return Ok(Answer::No) };
             if args.output == Output::Table {
                 let now = text_of(&found, "at").parse().unwrap_or(Timestamp::EPOCH);
@@ -131,10 +161,18 @@ pub(super) fn message(
         MessageAction::Retry(args) => (args, "cpm.message.retry_requested.v1", "tried again"),
         MessageAction::Expire(args) => (args, "cpm.message.expire_requested.v1", "expired"),
     };
-    let client = Client::new(&args.daemon, config)?;
+    let recipient = Recipient::of(&args.toward, config)?;
+    let looked_up = || match &recipient {
+        Recipient::Daemon(client) if !known::is_on_topics(&args.toward.daemon, config) => {
+            look_up(client, &args.message, None, false)
+        }
+        Recipient::Daemon(_) | Recipient::Topics(..) => {
+            known::message(config, &args.message, None, false)
+        }
+    };
     let user = match &args.user {
         Some(user) => user.clone(),
-        None => match look_up(&client, &args.message, None, false)? {
+        None => match looked_up()? {
             Some(found) => text_of(&found, "user").to_owned(),
             None => return Ok(Answer::No),
         },
@@ -145,7 +183,7 @@ pub(super) fn message(
         data.extend(args.from.as_ref().map(|from| ("from".to_owned(), from.as_str().into())));
     }
     let event = event(kind, &user, &data)?;
-    let told = give(&client, event.to_string().as_bytes())?;
+    let told = recipient.give(event.to_string().as_bytes())?;
     tell(&told, &format!("message {} of {user} {done}", args.message), args.output, out)
 }
 

@@ -223,6 +223,40 @@ pub(super) struct Told {
     words: String,
 }
 
+impl Told {
+    /// What the answer for one event says.
+    pub(super) fn of(json: Value) -> Self {
+        let fate = text_of(&json, "fate");
+        let reason = Some(text_of(&json, "reason")).filter(|reason| !reason.is_empty());
+        let words = match (fate, reason) {
+            ("decided", _) => "something followed from it".to_owned(),
+            ("duplicate", _) => "it was taken before: nothing was done twice".to_owned(),
+            ("ignored", Some(why)) => format!("nothing followed from it: {why}"),
+            ("", None) => "its topic has it, and it is decided in its turn".to_owned(),
+            (_, Some(why)) => why.to_owned(),
+            (_, None) => String::new(),
+        };
+        Self { taken: fate != "rejected", json, words }
+    }
+
+    /// It was not let in.
+    pub(super) fn rejected(reason: &str) -> Self {
+        Self::of(json!({ "fate": "rejected", "reason": reason }))
+    }
+
+    /// Where it stands, for people.
+    fn place(&self) -> Option<String> {
+        let partition = self.json.get("partition")?;
+        Some(match (self.json.get("seq"), self.json.get("offset")) {
+            (Some(seq), _) => format!("partition {partition}, #{seq}"),
+            (None, Some(offset)) => {
+                format!("{}, partition {partition}, offset {offset}", text_of(&self.json, "topic"))
+            }
+            (None, None) => return None,
+        })
+    }
+}
+
 /// Hands one event in, and hears what became of it.
 ///
 /// # Errors
@@ -233,25 +267,13 @@ pub(super) fn give(client: &Client, event: &[u8]) -> anyhow::Result<Told> {
     if matches!(reply.status, 400 | 413) {
         let body: Value = reply.read()?;
         let reason = body.pointer("/error/events/0/reason").and_then(Value::as_str);
-        let words = reason.map_or_else(|| reply.error(), str::to_owned);
-        let json = json!({ "fate": "rejected", "reason": words });
-        return Ok(Told { json, taken: false, words });
+        return Ok(Told::rejected(&reason.map_or_else(|| reply.error(), str::to_owned)));
     }
     if reply.status != 202 {
         bail!("{}", reply.error());
     }
     let answer: Value = reply.read()?;
-    let json = answer.pointer("/events/0").cloned().unwrap_or_default();
-    let fate = text_of(&json, "fate");
-    let reason = Some(text_of(&json, "reason")).filter(|reason| !reason.is_empty());
-    let words = match (fate, reason) {
-        ("decided", _) => "something followed from it".to_owned(),
-        ("duplicate", _) => "it was taken before: nothing was done twice".to_owned(),
-        ("ignored", Some(why)) => format!("nothing followed from it: {why}"),
-        (_, Some(why)) => why.to_owned(),
-        (_, None) => String::new(),
-    };
-    Ok(Told { taken: fate != "rejected", json, words })
+    Ok(Told::of(answer.pointer("/events/0").cloned().unwrap_or_default()))
 }
 
 /// Writes what became of an input, for people behind `what`.
@@ -266,12 +288,9 @@ pub(super) fn tell(
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
     if output == Output::Table {
-        let fate = text_of(&told.json, "fate");
-        let fate = paint(if told.taken { GOOD } else { BAD }, fate);
-        let place = told.json.get("seq").map_or_else(String::new, |seq| {
-            let partition = told.json.get("partition").unwrap_or(&Value::Null);
-            paint(DIM, format!("  partition {partition}, #{seq}"))
-        });
+        let fate = Some(text_of(&told.json, "fate")).filter(|fate| !fate.is_empty());
+        let fate = paint(if told.taken { GOOD } else { BAD }, fate.unwrap_or("taken"));
+        let place = told.place().map_or_else(String::new, |place| paint(DIM, format!("  {place}")));
         writeln!(out, "{what}: {fate}, {}{place}", told.words)?;
     } else {
         writeln!(out, "{}", told.json)?;

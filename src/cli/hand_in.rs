@@ -9,10 +9,13 @@ use serde_json::{Map, Value, json};
 
 use super::Answer;
 use super::args::{self, Seen};
-use super::client::{Client, encoded, event, give, random, tell, text_of};
+use super::client::{Client, encoded, event, random, tell, text_of};
 use super::clock::WallClock;
 use super::config::Loaded;
+use super::known::{is_on_topics, records};
+use super::recipient::Recipient;
 use crate::engine::ports::Clock;
+use crate::log::kafka::Topic;
 
 /// Deliveries in one page while an attempt is looked for.
 const PAGE: usize = 1000;
@@ -48,13 +51,13 @@ pub(super) fn submit(
     if !args.disposition.is_empty() {
         data.insert("disposition".into(), json!(args.disposition));
     }
-    let client = Client::new(&args.daemon, config)?;
+    let recipient = Recipient::of(&args.toward, config)?;
     let mut event = event("cpm.message.submitted.v1", &args.user, &Value::Object(data))?;
     // Whoever names a message may hand it in again: it is the same input then.
     if let (Some(id), Value::Object(event)) = (&args.id, &mut event) {
         event.insert("id".into(), format!("{} {} {id}", args.user, args.from).into());
     }
-    let told = give(&client, event.to_string().as_bytes())?;
+    let told = recipient.give(event.to_string().as_bytes())?;
     tell(&told, &format!("message {id}"), args.output, out)
 }
 
@@ -96,9 +99,9 @@ pub(super) fn observe(
     }
     let word = word(args.what);
     let kind = format!("cpm.{}.v1", word.replace('-', "."));
-    let client = Client::new(&args.daemon, config)?;
+    let recipient = Recipient::of(&args.toward, config)?;
     let event = event(&kind, &args.user, &Value::Object(data))?;
-    let told = give(&client, event.to_string().as_bytes())?;
+    let told = recipient.give(event.to_string().as_bytes())?;
     tell(&told, &format!("{word} of {}", args.user), args.output, out)
 }
 
@@ -112,10 +115,16 @@ pub(super) fn outcome(
     config: &Loaded,
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
-    let client = Client::new(&args.daemon, config)?;
+    let recipient = Recipient::of(&args.toward, config)?;
+    let looked_up = || match &recipient {
+        Recipient::Daemon(client) if !is_on_topics(&args.toward.daemon, config) => {
+            user_of(client, &args.attempt)
+        }
+        Recipient::Daemon(_) | Recipient::Topics(..) => user_on_topic(config, &args.attempt),
+    };
     let user = match &args.user {
         Some(user) => user.clone(),
-        None => match user_of(&client, &args.attempt)? {
+        None => match looked_up()? {
             Some(user) => user,
             None => {
                 super::warn(&format!(
@@ -132,7 +141,7 @@ pub(super) fn outcome(
     put(&mut data, "sip_status", args.sip_status);
     put(&mut data, "device", args.device.as_deref().map(device));
     let event = event("cpm.delivery.outcome.v1", &user, &Value::Object(data))?;
-    let told = give(&client, event.to_string().as_bytes())?;
+    let told = recipient.give(event.to_string().as_bytes())?;
     tell(&told, &format!("{} {word}", args.attempt), args.output, out)
 }
 
@@ -152,6 +161,19 @@ fn user_of(client: &Client, attempt: &str) -> anyhow::Result<Option<String>> {
         }
         after = format!("&after={}", encoded(text_of(&page, "next")));
     }
+}
+
+/// The same, as the topic of deliveries says.
+fn user_on_topic(config: &Loaded, attempt: &str) -> anyhow::Result<Option<String>> {
+    let mut user = None;
+    records(config, Topic::Deliveries, |bytes| {
+        let event: Value = serde_json::from_slice(bytes).unwrap_or_default();
+        if text_of(&event, "id") == attempt {
+            user = Some(text_of(&event, "subject").to_owned());
+        }
+        Ok(user.is_none())
+    })?;
+    Ok(user)
 }
 
 /// The client that was named: a URN is an instance, anything else its Contact.

@@ -1,5 +1,7 @@
 //! `deferd ingest`: what others know becomes inputs, what cannot be used becomes a dead letter.
 
+mod topics;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -7,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use self::topics::{Came, Incoming, Topics};
 use super::args::{self, From, Shape};
 use super::clock::WallClock;
 use super::config::Loaded;
@@ -44,23 +47,19 @@ fn ek(args: &args::Ek, config: &Loaded, out: &mut dyn Write) -> anyhow::Result<A
     }
     let Some(file) = &args.file else { return Ok(Answer::Done) };
     let limits = Limits::default();
-    let mut lines = Lines::open(file, limits.line_bytes)?;
+    let lines = Lines::open(file, limits.line_bytes)?;
     let mut ek = Ek::new(settings(config)?.reader.home, args.source.clone(), limits);
-    let mut sink = Sink::new(lines.name(), args.rejected.as_deref(), out)?;
+    let to = way(args.to, config, out)?;
+    let mut sink = Sink::new(lines.name(), args.rejected.as_deref(), to)?;
     let mut now = Timestamp::EPOCH;
-    let progress = Progress::of(&lines);
-    while let Some(Line { number, bytes }) = lines.next_line()? {
-        for fact in ek.line(number, &bytes) {
-            sink.fact(fact, &bytes, &mut now)?;
-        }
-        progress.tick(&lines);
-    }
+    let answer = each(lines, &mut sink, |Line { number, bytes }, sink| {
+        ek.line(number, &bytes).into_iter().try_for_each(|fact| sink.fact(fact, &bytes, &mut now))
+    })?;
     for fact in ek.finish() {
         sink.fact(fact, &[], &mut now)?;
     }
-    progress.finish();
     sink.finish("lines refused")?;
-    Ok(Answer::Done)
+    Ok(answer)
 }
 
 /// The command whose output is read, for a shell.
@@ -85,26 +84,75 @@ fn tshark(shape: Shape) -> String {
 /// Inputs in, the same out in one form.
 fn jsonl(args: &args::Jsonl, config: &Loaded, out: &mut dyn Write) -> anyhow::Result<Answer> {
     let reader = settings(config)?.reader;
-    let mut lines = Lines::open(&args.file, reader.max_input_bytes)?;
-    let mut sink = Sink::new(lines.name(), args.rejected.as_deref(), out)?;
-    let progress = Progress::of(&lines);
-    while let Some(Line { number, bytes }) = lines.next_line()? {
+    let lines = Lines::open(&args.file, reader.max_input_bytes)?;
+    let to = way(args.to, config, out)?;
+    let mut sink = Sink::new(lines.name(), args.rejected.as_deref(), to)?;
+    let answer = each(lines, &mut sink, |Line { number, bytes }, sink| {
         let now = WallClock.now();
         match reader.normalise(&bytes, now) {
-            Ok((kind, event)) => sink.event(kind.name(), &event)?,
-            Err(why) => sink.refuse(&why, number, &bytes, now)?,
+            Ok((kind, event)) => sink.event(kind.name(), &event),
+            Err(why) => sink.refuse(&why, number, &bytes, now),
         }
+    })?;
+    let refused = sink.finish("lines refused")?;
+    Ok(if args.strict && refused > 0 { Answer::No } else { answer })
+}
+
+fn way<'a>(
+    to: Option<args::To>,
+    config: &Loaded,
+    out: &'a mut dyn Write,
+) -> anyhow::Result<Way<'a>> {
+    Ok(match to {
+        None => Way::Out(out),
+        Some(args::To::Kafka) => Way::Topics(Box::new(Topics::new(config)?)),
+    })
+}
+
+/// Hands out every line; on the way to topics, until a person has had enough.
+fn each(
+    mut lines: Lines,
+    sink: &mut Sink<'_>,
+    mut each: impl FnMut(Line, &mut Sink<'_>) -> anyhow::Result<()>,
+) -> anyhow::Result<Answer> {
+    let progress = Progress::of(&lines);
+    if let Way::Topics(_) = sink.to {
+        let mut incoming = Incoming::new(lines)?;
+        let mut count = 0;
+        loop {
+            match incoming.next()? {
+                Came::Line(line, bytes) => {
+                    count += 1;
+                    progress.passed(count, bytes);
+                    each(line, sink)?;
+                }
+                // A tap may be quiet for long: what it said is sent now.
+                Came::Nothing => sink.send()?,
+                Came::End => return Ok(Answer::Done),
+                Came::Enough => {
+                    super::warn(&format!("stopped after {count} lines"));
+                    return Ok(Answer::No);
+                }
+            }
+        }
+    }
+    while let Some(line) = lines.next_line()? {
+        each(line, sink)?;
         progress.tick(&lines);
     }
-    progress.finish();
-    let refused = sink.finish("lines refused")?;
-    Ok(if args.strict && refused > 0 { Answer::No } else { Answer::Done })
+    Ok(Answer::Done)
+}
+
+/// Where events go.
+enum Way<'a> {
+    Out(&'a mut dyn Write),
+    Topics(Box<Topics>),
 }
 
 /// Where events and dead letters go, and what was counted of them.
 struct Sink<'a> {
     file: String,
-    out: &'a mut dyn Write,
+    to: Way<'a>,
     letters: Option<(PathBuf, BufWriter<File>)>,
     events: BTreeMap<String, u64>,
     skipped: BTreeMap<String, u64>,
@@ -112,7 +160,7 @@ struct Sink<'a> {
 }
 
 impl<'a> Sink<'a> {
-    fn new(file: &str, letters: Option<&Path>, out: &'a mut dyn Write) -> anyhow::Result<Self> {
+    fn new(file: &str, letters: Option<&Path>, to: Way<'a>) -> anyhow::Result<Self> {
         let open = |path: &Path| -> anyhow::Result<_> {
             let file =
                 File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
@@ -120,14 +168,27 @@ impl<'a> Sink<'a> {
         };
         let letters = letters.map(open).transpose()?;
         let (events, skipped) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { file: file.to_owned(), out, letters, events, skipped, refused: 0 })
+        Ok(Self { file: file.to_owned(), to, letters, events, skipped, refused: 0 })
     }
 
     fn event(&mut self, kind: &str, event: &[u8]) -> anyhow::Result<()> {
         count(&mut self.events, kind);
-        self.out.write_all(event)?;
-        self.out.write_all(b"\n")?;
-        Ok(())
+        match &mut self.to {
+            Way::Out(out) => {
+                out.write_all(event)?;
+                out.write_all(b"\n")?;
+                Ok(())
+            }
+            Way::Topics(topics) => topics.event(event),
+        }
+    }
+
+    /// Sends what waits for more.
+    fn send(&mut self) -> anyhow::Result<()> {
+        match &mut self.to {
+            Way::Out(_) => Ok(()),
+            Way::Topics(topics) => topics.send(),
+        }
     }
 
     fn fact(&mut self, fact: Fact, line: &[u8], now: &mut Timestamp) -> anyhow::Result<()> {
@@ -159,19 +220,26 @@ impl<'a> Sink<'a> {
         self.refused += 1;
         let place = Place::File { file: self.file.as_str().into(), line };
         let mut letter = rejected(why, &place, bytes, at).bytes;
-        letter.push(b'\n');
-        match &mut self.letters {
-            Some((path, file)) => file
-                .write_all(&letter)
-                .with_context(|| format!("cannot write {}", path.display()))?,
-            None => self.out.write_all(&letter)?,
+        if let (None, Way::Topics(topics)) = (&self.letters, &mut self.to) {
+            return topics.letter(&letter);
         }
-        Ok(())
+        letter.push(b'\n');
+        match (&mut self.letters, &mut self.to) {
+            (Some((path, file)), _) => {
+                let written = file.write_all(&letter);
+                written.with_context(|| format!("cannot write {}", path.display()))
+            }
+            (None, Way::Out(out)) => Ok(out.write_all(&letter)?),
+            (None, Way::Topics(_)) => Ok(()),
+        }
     }
 
     /// Writes out what is left, and tells what was counted. How many lines were refused.
     fn finish(self, refused: &str) -> anyhow::Result<u64> {
-        self.out.flush()?;
+        let arrived = match self.to {
+            Way::Out(out) => out.flush().map_err(anyhow::Error::from),
+            Way::Topics(topics) => topics.finish(),
+        };
         if let Some((path, mut file)) = self.letters {
             file.flush().with_context(|| format!("cannot write {}", path.display()))?;
         }
@@ -188,7 +256,7 @@ impl<'a> Sink<'a> {
         for (what, n) in rows {
             anstream::eprintln!("{what:name$}  {n:>digits$}");
         }
-        Ok(self.refused)
+        arrived.map(|()| self.refused)
     }
 }
 

@@ -1,24 +1,30 @@
-//! A journal to read: records one a line in a file, or the partitions of a data directory.
+//! A journal to read: records one a line in a file, or the partitions of a data directory or a topic.
 //!
 //! One pass, one record at a time, however long it is. A line is looked at first for what every reader
 //! needs, and decoded by whoever wants more.
 
 mod directory;
 mod file;
+mod topic;
 
-use std::ops::{ControlFlow, Deref};
-use std::path::Path;
+use std::fmt;
+use std::ops::{ControlFlow, Deref, Range};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
 use self::directory::Partition;
+use self::topic::TopicPartition;
+use super::config::{Loaded, LogKind};
 use super::lines::Lines;
 use super::replay::Point;
 use crate::domain::address::Address;
 use crate::engine::history::{Followed, Line};
+use crate::engine::intake::partition_of;
 use crate::engine::state::State;
+use crate::log::kafka::Cluster;
 use crate::record::input::Reader;
 use crate::record::journal::Record;
 
@@ -30,6 +36,106 @@ const LONG: u64 = 16 << 20;
 const BAR_EVERY: u64 = 4096;
 /// The type of the line that an export begins with.
 pub(super) const EXPORTED: &str = "cpm.journal.exported.v1";
+
+/// What the topic of the configuration is called where a path may stand.
+pub(super) const KAFKA: &str = "kafka:";
+
+/// Where journals are, and how their inputs are read.
+#[derive(Debug)]
+pub(super) struct Source<'r> {
+    place: Place,
+    pub(super) reader: &'r Reader,
+}
+
+#[derive(Debug)]
+enum Place {
+    Path(PathBuf),
+    Kafka(Box<Cluster>),
+}
+
+impl<'r> Source<'r> {
+    /// What was named: a path, or `kafka:`; where nothing was, the log of this configuration.
+    ///
+    /// # Errors
+    ///
+    /// `[kafka]` describes no cluster.
+    pub(super) fn of(
+        path: Option<&Path>,
+        config: &Loaded,
+        reader: &'r Reader,
+    ) -> anyhow::Result<Self> {
+        let config = &config.config;
+        let place = match path {
+            Some(path) if path.as_os_str() != KAFKA => Place::Path(path.to_owned()),
+            None if config.log == LogKind::Embedded => Place::Path(config.run.data_dir.clone()),
+            Some(_) | None => Place::Kafka(Box::new(super::cluster(config)?)),
+        };
+        Ok(Self { place, reader })
+    }
+
+    /// The path; `None`: it is a topic.
+    pub(super) fn path(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Path(path) => Some(path),
+            Place::Kafka(_) => None,
+        }
+    }
+
+    /// Whether it can be read only once.
+    pub(super) fn is_stdin(&self) -> bool {
+        self.path().is_some_and(|path| path.as_os_str() == "-")
+    }
+
+    /// Opens what is asked for: a file, standard input for `-`, or partitions, one after the other.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or has partitions where one is meant.
+    pub(super) fn open(&self, asked: Asked<'_>) -> anyhow::Result<Vec<Journal<'r>>> {
+        let path = match &self.place {
+            Place::Path(path) => path,
+            Place::Kafka(cluster) => return topic::open(cluster, asked, self.reader),
+        };
+        if path.is_dir() {
+            return directory::open(path, asked, self.reader);
+        }
+        if asked.partition.is_some() {
+            bail!("--partition is for a data directory, and {} is a file", path.display());
+        }
+        let lines = Lines::open(path, LONGEST)?;
+        let name = lines.name().to_owned();
+        let size = lines.progress().1.unwrap_or_default();
+        let bar = if size > LONG { bar(size) } else { ProgressBar::hidden() };
+        Ok(vec![Journal::new(Reading::File(lines), name, None, bar, self.reader)])
+    }
+
+    /// Opens the one journal that a user is in.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub(super) fn open_for(&self, user: &Address) -> anyhow::Result<Journal<'r>> {
+        let asked = Asked { user: Some(user), ..Asked::default() };
+        self.open(asked)?.pop().context("a user is in one partition")
+    }
+
+    /// Tells the person what is wrong with what was read.
+    pub(super) fn warn(&self, journals: &[Journal<'_>]) {
+        journals.iter().for_each(Journal::warn);
+        if journals.iter().all(|journal| journal.seen.records == 0) {
+            super::warn(&format!("{self}: no journal record in it"));
+        }
+    }
+}
+
+impl fmt::Display for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Path(path) => write!(f, "{}", path.display()),
+            Place::Kafka(_) => f.write_str(KAFKA),
+        }
+    }
+}
 
 /// What an export says of itself in its first line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +162,20 @@ pub(super) struct Asked<'a> {
     pub(super) partition: Option<u32>,
     /// An option that means one partition, in words.
     pub(super) of_one: Option<&'static str>,
+    /// Where a topic is begun; a file is whole, and a data directory begins where its state is known.
+    pub(super) begin: Begin,
+}
+
+/// Where the journal of a topic is begun: snapshots of its state stand beside it, and only the newest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// At the oldest record that is kept: what happened is asked for.
+    #[default]
+    Oldest,
+    /// There, if it is the first one; else at the newest snapshot: the state must be known.
+    Known,
+    /// At the newest snapshot: only the state is asked for.
+    Newest,
 }
 
 /// A record's line, and where it stands.
@@ -76,6 +196,17 @@ impl<'a> Entry<'a> {
     }
 }
 
+impl Entry<'_> {
+    /// Moves a state by it, whatever is missing before it: what is missing is warned of.
+    pub(super) fn apply(&self, state: &mut State) -> anyhow::Result<()> {
+        let record = self.record()?;
+        state.next_seq = record.seq;
+        state.epoch = state.epoch.min(record.epoch);
+        state.apply(&record)?;
+        Ok(())
+    }
+}
+
 impl<'a> Deref for Entry<'a> {
     type Target = Line<'a>;
 
@@ -87,7 +218,7 @@ impl<'a> Deref for Entry<'a> {
 /// A journal whose records follow each other: a file, or one partition.
 #[derive(Debug)]
 pub(super) struct Journal<'r> {
-    source: Source,
+    reading: Reading,
     /// What it is called.
     pub(super) name: String,
     /// Its number, where there are several.
@@ -99,9 +230,21 @@ pub(super) struct Journal<'r> {
 }
 
 #[derive(Debug)]
-enum Source {
+enum Reading {
     File(Lines),
     Partition(Box<Partition>),
+    Topic(Box<TopicPartition>),
+}
+
+impl Reading {
+    /// Of a partition: the number of its first record, the state before it, and whether that is known.
+    fn beginning(&self) -> Option<(u64, Option<&State>, bool)> {
+        match self {
+            Self::File(_) => None,
+            Self::Partition(one) => Some((one.first, one.before.as_ref(), one.has_before)),
+            Self::Topic(one) => Some((one.first, one.before.as_ref(), one.has_before)),
+        }
+    }
 }
 
 /// What reading a journal has brought.
@@ -120,86 +263,41 @@ pub(super) struct Seen {
     last: Option<(u64, u64)>,
 }
 
-/// Opens what is asked for: a file, standard input for `-`, or partitions of a data directory, one after
-/// the other.
-///
-/// # Errors
-///
-/// It cannot be read, or has partitions where one is meant.
-pub(super) fn open<'r>(
-    path: &Path,
-    asked: Asked<'_>,
-    reader: &'r Reader,
-) -> anyhow::Result<Vec<Journal<'r>>> {
-    if path.is_dir() {
-        return directory::open(path, asked, reader);
-    }
-    if asked.partition.is_some() {
-        bail!("--partition is for a data directory, and {} is a file", path.display());
-    }
-    let lines = Lines::open(path, LONGEST)?;
-    let name = lines.name().to_owned();
-    let size = lines.progress().1.unwrap_or_default();
-    Ok(vec![Journal::new(Source::File(lines), name, None, size, reader)])
-}
-
-/// Opens the one journal that a user is in.
-///
-/// # Errors
-///
-/// As [`open`].
-pub(super) fn open_for<'r>(
-    path: &Path,
-    user: &Address,
-    reader: &'r Reader,
-) -> anyhow::Result<Journal<'r>> {
-    let asked = Asked { user: Some(user), ..Asked::default() };
-    open(path, asked, reader)?.pop().context("a user is in one partition")
-}
-
 impl<'r> Journal<'r> {
     fn new(
-        source: Source,
+        reading: Reading,
         name: String,
         partition: Option<u32>,
-        size: u64,
+        bar: ProgressBar,
         reader: &'r Reader,
     ) -> Self {
-        let bar = if size > LONG { bar(size) } else { ProgressBar::hidden() };
-        Self { source, name, partition, seen: Seen::default(), bar, reader }
+        Self { reading, name, partition, seen: Seen::default(), bar, reader }
     }
 
     /// The state that its first record follows.
     pub(super) fn state(&mut self) -> State {
-        match &mut self.source {
-            Source::File(_) => State::default(),
-            Source::Partition(partition) => partition.before.take().unwrap_or_default(),
-        }
+        let before = match &mut self.reading {
+            Reading::File(_) => None,
+            Reading::Partition(partition) => partition.before.take(),
+            Reading::Topic(partition) => partition.before.take(),
+        };
+        before.unwrap_or_default()
     }
 
     /// A user, as its first record finds it.
     pub(super) fn followed(&self, user: &Address) -> Followed {
-        let before = match &self.source {
-            Source::File(_) => None,
-            Source::Partition(partition) => partition.before.as_ref(),
-        };
+        let before = self.reading.beginning().and_then(|(_, before, _)| before);
         before.map_or_else(|| Followed::new(user), |state| Followed::after(state, user))
     }
 
     /// The number of its first record, where the ones before it were removed.
     pub(super) fn begins_at(&self) -> Option<u64> {
-        match &self.source {
-            Source::File(_) => None,
-            Source::Partition(partition) => Some(partition.first).filter(|first| *first > 0),
-        }
+        self.reading.beginning().map(|(first, ..)| first).filter(|first| *first > 0)
     }
 
     /// Whether nobody knows what the records before its first one left.
     pub(super) fn is_without_beginning(&self) -> bool {
-        match &self.source {
-            Source::File(_) => false,
-            Source::Partition(partition) => partition.first > 0 && !partition.has_before,
-        }
+        self.reading.beginning().is_some_and(|(first, _, has_before)| first > 0 && !has_before)
     }
 
     /// Refuses a point before what is kept.
@@ -208,11 +306,13 @@ impl<'r> Journal<'r> {
     ///
     /// The records up to it were removed.
     pub(super) fn reaches(&self, point: Point) -> anyhow::Result<()> {
-        let Source::Partition(partition) = &self.source else { return Ok(()) };
-        let Some(first) = self.begins_at() else { return Ok(()) };
+        let Some((first, before, _)) = self.reading.beginning().filter(|(first, ..)| *first > 0)
+        else {
+            return Ok(());
+        };
         let is_gone = match point {
             Point::Seq(seq) => seq + 1 < first,
-            Point::Time(time) => partition.before.as_ref().is_some_and(|state| time < state.at),
+            Point::Time(time) => before.is_some_and(|state| time < state.at),
         };
         if is_gone {
             bail!(
@@ -232,12 +332,13 @@ impl<'r> Journal<'r> {
         &mut self,
         each: impl FnMut(&Entry<'_>) -> anyhow::Result<ControlFlow<()>>,
     ) -> anyhow::Result<()> {
-        let Self { source, name, seen, bar, reader, .. } = self;
-        match source {
-            Source::File(lines) => file::read(lines, seen, bar, reader, each)?,
-            Source::Partition(partition) => {
+        let Self { reading, name, seen, bar, reader, .. } = self;
+        match reading {
+            Reading::File(lines) => file::read(lines, seen, bar, reader, each)?,
+            Reading::Partition(partition) => {
                 directory::read(partition, name, seen, bar, reader, each)?;
             }
+            Reading::Topic(partition) => topic::read(partition, name, seen, bar, reader, each)?,
         }
         self.bar.finish_and_clear();
         Ok(())
@@ -245,7 +346,7 @@ impl<'r> Journal<'r> {
 
     /// Where a record of it stands, in words.
     pub(super) fn placing(&self) -> impl Fn(&Entry<'_>) -> String + use<> {
-        let (name, is_file) = (self.name.clone(), matches!(self.source, Source::File(_)));
+        let (name, is_file) = (self.name.clone(), matches!(self.reading, Reading::File(_)));
         move |entry| place(&name, is_file, entry.number)
     }
 
@@ -272,12 +373,32 @@ impl<'r> Journal<'r> {
     }
 }
 
-/// Tells the person what is wrong with what was read.
-pub(super) fn warn(path: &Path, journals: &[Journal<'_>]) {
-    journals.iter().for_each(Journal::warn);
-    if journals.iter().all(|journal| journal.seen.records == 0) {
-        super::warn(&format!("{}: no journal record in it", path.display()));
+/// Which partitions of so many are asked for.
+///
+/// # Errors
+///
+/// One is meant, and there are several; or it is none of them.
+fn which(asked: Asked<'_>, partitions: u32, of: &dyn fmt::Display) -> anyhow::Result<Range<u32>> {
+    let which = match (asked.partition, asked.user) {
+        (Some(number), _) if number >= partitions => {
+            bail!("{of} has {partitions} partitions, counted from 0");
+        }
+        (Some(number), _) => number..number + 1,
+        (None, Some(user)) => {
+            let number = partition_of(&user.to_string(), partitions);
+            number..number + 1
+        }
+        (None, None) => 0..partitions,
+    };
+    if let Some(option) = asked.of_one
+        && which.len() > 1
+    {
+        bail!(
+            "{option} means one partition, and {of} has {partitions}: say which with --partition N, \
+             or whose with --user"
+        );
     }
+    Ok(which)
 }
 
 fn place(name: &str, is_file: bool, number: u64) -> String {

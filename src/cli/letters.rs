@@ -6,10 +6,13 @@ use anyhow::bail;
 use serde_json::{Value, json};
 
 use super::Answer;
-use super::args::{self, LettersAction, Output};
-use super::client::{Client, encoded, give, tell, text_of};
+use super::args::{self, Daemon, LettersAction, Output};
+use super::client::{Client, encoded, tell, text_of};
 use super::config::Loaded;
+use super::known::{is_on_topics, records};
+use super::recipient::Recipient;
 use super::replay::paint::{BAD, BOLD, DIM, paint};
+use crate::log::kafka::Topic;
 
 /// Letters in one page.
 const PAGE: usize = 500;
@@ -31,9 +34,8 @@ pub(super) fn dead_letters(
 }
 
 fn list(args: &args::LettersList, config: &Loaded, out: &mut dyn Write) -> anyhow::Result<Answer> {
-    let client = Client::new(&args.daemon, config)?;
     let (mut left, mut all) = (args.limit, Vec::new());
-    each(&client, |letter| {
+    each(&args.daemon, config, |letter| {
         if left == 0 {
             return Ok(false);
         }
@@ -62,10 +64,14 @@ fn retry(
     config: &Loaded,
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
-    let client = Client::new(&args.daemon, config)?;
+    let recipient = if is_on_topics(&args.daemon, config) {
+        Recipient::topics(config)?
+    } else {
+        Recipient::Daemon(Client::new(&args.daemon, config)?)
+    };
     let mut letters = Vec::new();
     // All that there are now: one that is refused again is a new letter.
-    each(&client, |letter| {
+    each(&args.daemon, config, |letter| {
         let wanted = args.id.as_ref().is_none_or(|id| text_of(letter, "id") == id);
         if wanted {
             letters.push(letter.clone());
@@ -82,7 +88,7 @@ fn retry(
     for letter in &letters {
         let id = text_of(letter, "id");
         let answer = match input_of(letter) {
-            Ok(input) => tell(&give(&client, &input)?, id, args.output, out)?,
+            Ok(input) => tell(&recipient.give(&input)?, id, args.output, out)?,
             Err(why) => {
                 refused(id, &why, args.output, out)?;
                 Answer::No
@@ -125,9 +131,18 @@ fn input_of(letter: &Value) -> Result<Vec<u8>, String> {
 
 /// Every letter that is kept now, oldest first, until `each` says false.
 fn each(
-    client: &Client,
+    daemon: &Daemon,
+    config: &Loaded,
     mut each: impl FnMut(&Value) -> anyhow::Result<bool>,
 ) -> anyhow::Result<()> {
+    if is_on_topics(daemon, config) {
+        return records(config, Topic::DeadLetters, |bytes| match serde_json::from_slice(bytes) {
+            Ok(letter) => each(&letter),
+            // Whoever else writes there.
+            Err(_) => Ok(true),
+        });
+    }
+    let client = Client::new(daemon, config)?;
     let mut after = String::new();
     loop {
         let reply = client.get(&format!("/v1/dead-letters?limit={PAGE}{after}"))?;

@@ -35,10 +35,15 @@ impl Progress {
 
     /// A line more was read.
     pub(super) fn tick(&self, lines: &Lines) {
+        self.passed(lines.count(), lines.progress().0);
+    }
+
+    /// So many lines, and bytes, were read.
+    pub(super) fn passed(&self, lines: u64, bytes: u64) {
         if let Some(bar) = &self.0
-            && lines.count().is_multiple_of(EVERY)
+            && lines.is_multiple_of(EVERY)
         {
-            bar.set_position(lines.progress().0);
+            bar.set_position(bytes);
         }
     }
 

@@ -2,14 +2,13 @@
 
 use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::Path;
 
 use anyhow::bail;
 
 use super::args::{self, Output};
 use super::client::{Client, encoded};
-use super::config::Loaded;
-use super::journal;
+use super::config::{Loaded, LogKind};
+use super::journal::Source;
 use super::replay::paint::{BAD, BOLD, DIM, GOOD, WAITS, beside, paint, span};
 use super::replay::{Point, address, ambiguous, find, named, unknown};
 use super::{Answer, settings};
@@ -29,10 +28,15 @@ pub(super) fn why(
     config: &Loaded,
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
-    match &args.journal {
-        Some(path) => read(args, path, config, out),
-        None => ask(args, config, out),
+    let asks = args.journal.is_none()
+        && (args.daemon.url.is_some() || config.config.log == LogKind::Embedded);
+    if !asks {
+        return read(args, config, out);
     }
+    if args.at.is_some() {
+        bail!("--at reads a journal: name one with --journal");
+    }
+    ask(args, config, out)
 }
 
 /// Asks the daemon.
@@ -52,18 +56,14 @@ fn ask(args: &args::Why, config: &Loaded, out: &mut dyn Write) -> anyhow::Result
 }
 
 /// Reads a journal.
-fn read(
-    args: &args::Why,
-    path: &Path,
-    config: &Loaded,
-    out: &mut dyn Write,
-) -> anyhow::Result<Answer> {
+fn read(args: &args::Why, config: &Loaded, out: &mut dyn Write) -> anyhow::Result<Answer> {
     let reader = settings(config)?.reader;
+    let source = Source::of(args.journal.as_deref(), config, &reader)?;
     let user = match &args.user {
         Some(user) => address(user, &reader)?,
         None => {
-            let found = find(path, None, &args.message, &reader)?;
-            let Some((first, _)) = found.first() else { return Ok(nobody(args, path)) };
+            let found = find(&source, None, &args.message)?;
+            let Some((first, _)) = found.first() else { return Ok(nobody(args, &source)) };
             if found.iter().any(|(user, _)| user != first) {
                 bail!(ambiguous(&args.message, &found));
             }
@@ -71,7 +71,7 @@ fn read(
         }
     };
     let point: Option<Point> = args.at.as_deref().map(str::parse).transpose()?;
-    let mut journal = journal::open_for(path, &user, &reader)?;
+    let mut journal = source.open_for(&user)?;
     if let Some(point) = point {
         journal.reaches(point)?;
     }
@@ -83,9 +83,9 @@ fn read(
         stories.take(entry, &reader)?;
         Ok(ControlFlow::Continue(()))
     })?;
-    journal::warn(path, &[journal]);
+    source.warn(&[journal]);
     if stories.is_empty() {
-        return Ok(nobody(args, path));
+        return Ok(nobody(args, &source));
     }
     let at = stories.at();
     let answers = stories.answers(point.map_or(at, |point| point.instant(at)));
@@ -93,8 +93,8 @@ fn read(
     Ok(Answer::Done)
 }
 
-fn nobody(args: &args::Why, path: &Path) -> Answer {
-    super::warn(&unknown(&args.message, path));
+fn nobody(args: &args::Why, source: &Source<'_>) -> Answer {
+    super::warn(&unknown(&args.message, source));
     Answer::No
 }
 

@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::history::Answer;
 use crate::domain::address::Address;
 use crate::domain::command::what_word;
 use crate::domain::decide::Armed;
@@ -54,6 +55,47 @@ pub fn of(user: &User, policy: &Policy, now: Timestamp, shown: Shown) -> Value {
     picture.put("copies", list(copies));
     picture.put("due", list(due(&view).into_iter()));
     Value::Object(picture.0)
+}
+
+/// A user in a list of those for whom messages wait.
+#[must_use]
+pub fn in_brief(user: &User, policy: &Policy, now: Timestamp) -> Value {
+    let view = View { user, policy, at: now, now, fresh: None };
+    let first = user.messages.first();
+    let stands = first.map(|m| view.standing(m).iter().map(|s| s.name()).collect::<Vec<_>>());
+    json!({
+        "user": user.address.to_string(),
+        "messages": user.messages.len(),
+        "oldest_accepted_at": first.map(|m| m.accepted_at.to_string()),
+        "oldest_stands": stands,
+        "held": user.hold.is_some(),
+    })
+}
+
+/// The messages of one id that wait; `None`: none does.
+#[must_use]
+pub fn waiting(
+    user: &User,
+    policy: &Policy,
+    now: Timestamp,
+    id: &str,
+    content: bool,
+) -> Option<Value> {
+    let view = View { user, policy, at: now, now, fresh: None };
+    let waiting: Vec<Value> = user.named(id, None).map(|m| message(&view, m, content)).collect();
+    let shown =
+        || json!({ "user": user.address.to_string(), "at": now.to_string(), "messages": waiting });
+    (!waiting.is_empty()).then(shown)
+}
+
+/// How the messages of one id ended.
+#[must_use]
+pub fn ended(user: &Address, answers: &[Answer]) -> Value {
+    let ended = answers.iter().map(|answer| {
+        json!({ "message_id": answer.message_id, "from": answer.from, "ended": answer.ended })
+    });
+    let at = answers.first().map(|answer| answer.at.to_string());
+    json!({ "user": user.to_string(), "at": at, "messages": ended.collect::<Vec<_>>() })
 }
 
 /// Why a message waits, as [`of`] and every other answer tells it.

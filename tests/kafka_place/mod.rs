@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use deferd::cli::clock::WallClock;
 use deferd::engine::ports::Clock;
-use deferd::log::kafka::{Cluster, Reader, Topic};
+use deferd::log::kafka::{Cluster, Next, Reader, Topic};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -231,6 +231,28 @@ impl Place {
         consumer.commit(&list, CommitMode::Sync).expect("it is committed");
     }
 
+    /// The committed records of all partitions: partition, offset, key, payload.
+    #[allow(dead_code, reason = "not every test does")]
+    pub(crate) fn records(&self, topic: Topic) -> Vec<Stored> {
+        let mut reader = Reader::new(&self.cluster, topic).expect("a topic");
+        let partitions = reader.partitions();
+        (0..partitions).for_each(|partition| reader.go_to(partition, 0).expect("a partition"));
+        let (mut ended, mut all) = (0, Vec::new());
+        while ended < partitions {
+            match reader.next(PATIENCE).expect("the broker answers") {
+                Next::Record(message) => all.push((
+                    message.partition(),
+                    message.offset(),
+                    message.key().map(|key| String::from_utf8_lossy(key).into_owned()),
+                    serde_json::from_slice(message.bytes().unwrap_or_default()).expect("JSON"),
+                )),
+                Next::End { .. } => ended += 1,
+                Next::Nothing => panic!("no end came"),
+            }
+        }
+        all
+    }
+
     /// Writes one record without a transaction.
     pub(crate) fn write(&self, topic: Topic, partition: i32, line: &str) {
         let producer: BaseProducer = self.client().create().expect("a producer");
@@ -266,6 +288,10 @@ impl Place {
         Writer { producer, prefix: self.cluster.prefix.clone() }
     }
 }
+
+/// A record: partition, offset, key, payload.
+#[allow(dead_code, reason = "not every test does")]
+pub(crate) type Stored = (u32, u64, Option<String>, serde_json::Value);
 
 /// Writes in transactions.
 pub(crate) struct Writer {
@@ -310,8 +336,15 @@ fn wait<T>(answer: impl Future<Output = T>) -> T {
 
 /// The journal of one partition that decided these inputs, as `simulate` writes it.
 pub(crate) fn journal_of(inputs: &[serde_json::Value]) -> Vec<String> {
+    journal_until(inputs, &[])
+}
+
+/// The same, with more arguments.
+#[allow(dead_code, reason = "not every test does")]
+pub(crate) fn journal_until(inputs: &[serde_json::Value], more: &[&str]) -> Vec<String> {
     let mut simulate = Command::new(env!("CARGO_BIN_EXE_deferd"))
         .args(["simulate", "-", "--journal", "--outcomes", "delivered"])
+        .args(more)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

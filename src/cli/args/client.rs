@@ -15,6 +15,25 @@ pub struct Daemon {
     pub url: Option<String>,
 }
 
+/// Whom an input is handed to.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Toward {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the help of each argument is its own")]
+    pub daemon: Daemon,
+
+    /// Hand it to its topic instead of to a daemon: none need run
+    #[arg(long, value_enum, value_name = "WHERE", conflicts_with = "url")]
+    pub to: Option<To>,
+}
+
+/// Where inputs may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum To {
+    /// The input topics of [kafka]
+    Kafka,
+}
+
 /// Who does something by hand, and why: both are kept in the journal.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Hand {
@@ -74,7 +93,7 @@ pub struct Submit {
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "the help of each argument is its own")]
-    pub daemon: Daemon,
+    pub toward: Toward,
 
     /// How the answer is written
     #[arg(long, short, value_enum, default_value_t = Output::Table)]
@@ -144,7 +163,7 @@ pub struct Observe {
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "the help of each argument is its own")]
-    pub daemon: Daemon,
+    pub toward: Toward,
 
     /// How the answer is written
     #[arg(long, short, value_enum, default_value_t = Output::Table)]
@@ -207,7 +226,7 @@ pub struct Outcome {
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "the help of each argument is its own")]
-    pub daemon: Daemon,
+    pub toward: Toward,
 
     /// How the answer is written
     #[arg(long, short, value_enum, default_value_t = Output::Table)]
@@ -316,7 +335,7 @@ pub struct UserChange {
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "the help of each argument is its own")]
-    pub daemon: Daemon,
+    pub toward: Toward,
 
     /// How the answer is written
     #[arg(long, short, value_enum, default_value_t = Output::Table)]
@@ -401,7 +420,7 @@ pub struct MessageChange {
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "the help of each argument is its own")]
-    pub daemon: Daemon,
+    pub toward: Toward,
 
     /// How the answer is written
     #[arg(long, short, value_enum, default_value_t = Output::Table)]

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 
+use super::To;
+
 /// `deferd ingest`.
 #[derive(Debug, clap::Args)]
 pub struct Ingest {
@@ -36,6 +38,10 @@ pub struct Ek {
     /// Write refused lines here, and not among the events
     #[arg(long, value_name = "FILE")]
     pub rejected: Option<PathBuf>,
+
+    /// Hand the events to their topics instead of writing them out; refused lines go to cpm.dead-letters
+    #[arg(long, value_enum, value_name = "WHERE")]
+    pub to: Option<To>,
 
     /// Print the tshark command whose output this reads, and do nothing else
     #[arg(
@@ -72,6 +78,8 @@ Examples:
   # The same, run through the engine behind some messages:
   eval \"$(deferd ingest ek --tshark)\" -r trace.pcap | deferd ingest ek - \\
       | cat messages.jsonl - | deferd simulate - --outcomes delivered
+  # A tap that feeds a cluster; Ctrl-C ends it when all that was seen is there:
+  eval \"$(deferd ingest ek --tshark)\" -i any -l | deferd ingest ek - --to kafka
   # Numbers without a country code, seen in Canada:
   deferd ingest ek packets.jsonl --set home_country_code=1 --source /probe/ek/montreal";
 
@@ -87,6 +95,10 @@ pub struct Jsonl {
     #[arg(long, value_name = "FILE")]
     pub rejected: Option<PathBuf>,
 
+    /// Hand the events to their topics instead of writing them out; refused lines go to cpm.dead-letters
+    #[arg(long, value_enum, value_name = "WHERE")]
+    pub to: Option<To>,
+
     /// Exit with 1 if a line was refused
     #[arg(long)]
     pub strict: bool,
@@ -101,4 +113,5 @@ each stands on standard error.
 Examples:
   deferd ingest jsonl events.jsonl > clean.jsonl
   deferd ingest jsonl events.jsonl --rejected refused.jsonl | deferd simulate -
-  deferd ingest jsonl events.jsonl --strict > /dev/null && echo good";
+  deferd ingest jsonl events.jsonl --strict > /dev/null && echo good
+  deferd ingest jsonl events.jsonl --to kafka";

@@ -3,12 +3,10 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use anyhow::bail;
 use indicatif::ProgressBar;
 
-use super::{Asked, BAR_EVERY, Entry, Journal, Seen, Source, at_place, place};
+use super::{Asked, BAR_EVERY, Entry, Journal, LONG, Reading, Seen, at_place, bar, place, which};
 use crate::engine::history::Line;
-use crate::engine::intake::partition_of;
 use crate::engine::state::State;
 use crate::log::embedded::{Directory, Frames, Place, Until};
 use crate::record::input::Reader;
@@ -40,26 +38,7 @@ pub(super) fn open<'r>(
 ) -> anyhow::Result<Vec<Journal<'r>>> {
     let directory = Directory::open(path)?;
     let partitions = directory.layout.partitions;
-    let which = match (asked.partition, asked.user) {
-        (Some(number), _) if number >= partitions => {
-            bail!("{} has {partitions} partitions, counted from 0", path.display());
-        }
-        (Some(number), _) => number..number + 1,
-        (None, Some(user)) => {
-            let number = partition_of(&user.to_string(), partitions);
-            number..number + 1
-        }
-        (None, None) => 0..partitions,
-    };
-    if let Some(option) = asked.of_one
-        && which.len() > 1
-    {
-        bail!(
-            "{option} means one partition, and {} has {partitions}: say which with --partition N, or \
-             whose with --user",
-            path.display()
-        );
-    }
+    let which = which(asked, partitions, &path.display())?;
     which.map(|number| one(&directory, number, partitions > 1, reader)).collect()
 }
 
@@ -83,8 +62,9 @@ fn one<'r>(
         name = format!("{name}, partition {number}");
     }
     let partition = Partition { directory, number, frames, until, first, before, has_before };
-    let source = Source::Partition(Box::new(partition));
-    Ok(Journal::new(source, name, is_one_of_many.then_some(number), size, reader))
+    let reading = Reading::Partition(Box::new(partition));
+    let bar = if size > LONG { bar(size) } else { ProgressBar::hidden() };
+    Ok(Journal::new(reading, name, is_one_of_many.then_some(number), bar, reader))
 }
 
 /// The frames of a partition from its beginning on. Where the retention has removed that: from the oldest

@@ -8,12 +8,11 @@ use serde_json::{Value, json};
 
 use super::paint::{BAD, BOLD, DIM, GOOD, paint};
 use super::rows::{self, Cell, Row, Tally};
-use super::{Answer, Point, picture};
+use super::{Answer, Point};
 use crate::cli::args::{self, Output};
-use crate::cli::journal::{self, Asked, Entry, Journal};
+use crate::cli::journal::{Asked, Entry, Journal, Source};
 use crate::domain::address::Address;
 use crate::domain::time::Timestamp;
-use crate::record::input::Reader;
 
 /// What was known at a point.
 struct Side {
@@ -35,13 +34,13 @@ pub(super) fn diff(
     args: &args::Replay,
     user: Option<&Address>,
     points: [Point; 2],
-    reader: &Reader,
+    source: &Source<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
     let by_seq = points.iter().any(|point| matches!(point, Point::Seq(_)));
     let of_one = by_seq.then_some("--diff with a seq");
     let mut journals =
-        journal::open(&args.file, Asked { user, partition: args.partition, of_one }, reader)?;
+        source.open(Asked { user, partition: args.partition, of_one, ..Asked::default() })?;
     let [first, _] = points;
     journals.iter().try_for_each(|journal| journal.reaches(first))?;
     let sides = match (user, journals.first_mut()) {
@@ -68,7 +67,7 @@ pub(super) fn diff(
         }
     }
     out.flush()?;
-    journal::warn(&args.file, &journals);
+    source.warn(&journals);
     Ok(Answer::Done)
 }
 
@@ -106,12 +105,18 @@ fn of_all(journals: &mut [Journal<'_>], points: [Point; 2]) -> anyhow::Result<Ve
     for journal in journals {
         let mut state = journal.state();
         let mut tally = tallies.iter_mut();
-        stop_at(journal, points, &mut state, picture::apply, |state, now| {
-            if let Some((at, tally)) = tally.next() {
-                *at = now.max(*at);
-                tally.add(state, now);
-            }
-        })?;
+        stop_at(
+            journal,
+            points,
+            &mut state,
+            |state, entry| entry.apply(state),
+            |state, now| {
+                if let Some((at, tally)) = tally.next() {
+                    *at = now.max(*at);
+                    tally.add(state, now);
+                }
+            },
+        )?;
     }
     Ok(tallies.into_iter().map(|(now, tally)| Side { now, rows: tally.rows() }).collect())
 }

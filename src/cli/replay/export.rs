@@ -12,10 +12,9 @@ use serde_json::{Map, Value, json};
 use super::timeline::Shown;
 use super::{Answer, Span};
 use crate::cli::args;
-use crate::cli::journal::{self, Asked, EXPORTED, Export};
+use crate::cli::journal::{Asked, EXPORTED, Export, Source};
 use crate::domain::address::Address;
 use crate::record::envelope::Envelope;
-use crate::record::input::Reader;
 use crate::record::journal::Record;
 use crate::record::output::SOURCE;
 
@@ -29,16 +28,17 @@ pub(super) fn export(
     span: &Span,
     user: Option<&Address>,
     to: &Path,
-    reader: &Reader,
+    source: &Source<'_>,
 ) -> anyhow::Result<Answer> {
-    if same_file(&args.file, to) {
+    if source.path().is_some_and(|from| same_file(from, to)) {
         bail!("{} is the file being read: export to another one", to.display());
     }
-    if is_within(to, &args.file) {
+    if source.path().is_some_and(|from| is_within(to, from)) {
         bail!("{} is in the data directory being read: export to another place", to.display());
     }
-    let asked = Asked { user, partition: args.partition, of_one: Some("--export") };
-    let mut journals = journal::open(&args.file, asked, reader)?;
+    let of_one = Some("--export");
+    let asked = Asked { user, partition: args.partition, of_one, ..Asked::default() };
+    let mut journals = source.open(asked)?;
     let Some(journal) = journals.first_mut() else { bail!("nothing to export") };
     let mut out = Out::create(to)?;
     let mut followed = user.map(|user| journal.followed(user));
@@ -86,7 +86,7 @@ pub(super) fn export(
         Ok(ControlFlow::Continue(()))
     })?;
     out.finish()?;
-    journal::warn(&args.file, &journals);
+    source.warn(&journals);
     let content = if args.with_content { "" } else { "; the content of messages is left out" };
     super::super::warn(&format!("{count} records exported to {}{content}", to.display()));
     Ok(Answer::Done)

@@ -13,14 +13,13 @@ mod verify;
 
 use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::Path;
 
 use anyhow::{Context, bail};
 
 pub(super) use self::point::Point;
 use super::args::{self, Output};
 use super::config::Loaded;
-use super::journal::{self, Asked};
+use super::journal::{Asked, Source};
 use super::{Answer, settings};
 use crate::domain::address::Address;
 use crate::engine::history::Holders;
@@ -37,20 +36,21 @@ pub(super) fn replay(
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
     let reader = settings(config)?.reader;
+    let source = Source::of(args.file.as_deref(), config, &reader)?;
     let user = args.user.as_deref().map(|user| address(user, &reader)).transpose()?;
     let span = Span { from: point(args.from.as_ref())?, until: point(args.until.as_ref())? };
     if args.verify {
         if user.is_some() || args.message.is_some() {
             bail!("--verify decides the whole file again: leave --user and --message out");
         }
-        return verify::verify(args, &span, &reader, out);
+        return verify::verify(args, &span, &source, out);
     }
     let user = match (&args.message, user) {
         (Some(message), None) => {
-            let found = find(&args.file, args.partition, message, &reader)?;
+            let found = find(&source, args.partition, message)?;
             match found.as_slice() {
                 [] => {
-                    super::warn(&unknown(message, &args.file));
+                    super::warn(&unknown(message, &source));
                     return Ok(Answer::No);
                 }
                 [(first, _), more @ ..] if more.iter().all(|(user, _)| user == first) => {
@@ -62,20 +62,20 @@ pub(super) fn replay(
         (_, user) => user,
     };
     if let Some(to) = &args.export {
-        return export::export(args, &span, user.as_ref(), to, &reader);
+        return export::export(args, &span, user.as_ref(), to, &source);
     }
     if let Some(at) = point(args.at.as_ref())? {
-        return picture::at(args, user.as_ref(), at, &reader, out);
+        return picture::at(args, user.as_ref(), at, &source, out);
     }
     if let Some(points) = &args.diff {
         let (a, b) = (point(points.first())?, point(points.get(1))?);
         let (Some(a), Some(b)) = (a, b) else { bail!("--diff takes two points") };
-        return diff::diff(args, user.as_ref(), [a, b], &reader, out);
+        return diff::diff(args, user.as_ref(), [a, b], &source, out);
     }
     match user {
-        Some(user) => timeline::timeline(args, &span, &user, &reader, out),
-        None if args.output == Output::Jsonl => timeline::everything(args, &span, &reader, out),
-        None => summary::summary(args, &span, &reader, out),
+        Some(user) => timeline::timeline(args, &span, &user, &source, out),
+        None if args.output == Output::Jsonl => timeline::everything(args, &span, &source, out),
+        None => summary::summary(args, &span, &source, out),
     }
 }
 
@@ -122,23 +122,22 @@ pub(super) fn named(user: &str, reader: &Reader) -> anyhow::Result<Address> {
 
 /// Whose the messages of this id are, and who sent them, in order: a first pass of two.
 pub(super) fn find(
-    path: &Path,
+    source: &Source<'_>,
     partition: Option<u32>,
     message: &str,
-    reader: &Reader,
 ) -> anyhow::Result<Vec<(String, String)>> {
-    if path.as_os_str() == "-" {
+    if source.is_stdin() {
         bail!("standard input is read once: say whose message it is with --user");
     }
     let mut holders = Holders::of(message);
-    for mut journal in journal::open(path, Asked { partition, ..Asked::default() }, reader)? {
+    for mut journal in source.open(Asked { partition, ..Asked::default() })? {
         for (_, user) in journal.state().users.iter() {
             for m in user.messages.iter().filter(|m| *m.content.message_id == *message) {
                 holders.note(&user.address.to_string(), &m.content.from);
             }
         }
         journal.read(|entry| {
-            holders.take(entry, reader)?;
+            holders.take(entry, source.reader)?;
             Ok(ControlFlow::Continue(()))
         })?;
     }
@@ -146,12 +145,9 @@ pub(super) fn find(
 }
 
 /// What to say of an id that nobody knows.
-pub(super) fn unknown(message: &str, path: &Path) -> String {
+pub(super) fn unknown(message: &str, source: &Source<'_>) -> String {
     format!(
-        "no message `{message}` was accepted in {}; \
-         `deferd replay {}` shows what is in it",
-        path.display(),
-        path.display()
+        "no message `{message}` was accepted in {source}; `deferd replay {source}` shows what is in it"
     )
 }
 

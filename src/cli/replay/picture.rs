@@ -9,23 +9,20 @@ use super::paint::{BOLD, DIM, WAITS, beside, paint, span};
 use super::rows::{self, Cell, Row, Tally};
 use super::{Answer, Point};
 use crate::cli::args::{self, Output};
-use crate::cli::journal::{self, Asked, Entry};
+use crate::cli::journal::{Asked, Source};
 use crate::domain::address::Address;
 use crate::domain::time::Timestamp;
-use crate::engine::state::State;
-use crate::record::input::Reader;
-use crate::record::journal::Record;
 
 /// Shows it.
 pub(super) fn at(
     args: &args::Replay,
     user: Option<&Address>,
     point: Point,
-    reader: &Reader,
+    source: &Source<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
-    let Some(user) = user else { return of_all(args, point, reader, out) };
-    let mut journal = journal::open_for(&args.file, user, reader)?;
+    let Some(user) = user else { return of_all(args, point, source, out) };
+    let mut journal = source.open_for(user)?;
     journal.reaches(point)?;
     let mut followed = journal.followed(user);
     journal.read(|entry| {
@@ -46,7 +43,7 @@ pub(super) fn at(
     }
     rows.extend(rows::due(&followed));
     write(args.output, &user.to_string(), last, now, &rows, out)?;
-    journal::warn(&args.file, &[journal]);
+    source.warn(&[journal]);
     if followed.records == 0 {
         crate::cli::warn(&format!("nothing is known of {user} at {point}"));
     }
@@ -57,12 +54,12 @@ pub(super) fn at(
 fn of_all(
     args: &args::Replay,
     point: Point,
-    reader: &Reader,
+    source: &Source<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
     let of_one = matches!(point, Point::Seq(_)).then_some("--at with a seq");
-    let asked = Asked { partition: args.partition, of_one, user: None };
-    let mut journals = journal::open(&args.file, asked, reader)?;
+    let asked = Asked { partition: args.partition, of_one, ..Asked::default() };
+    let mut journals = source.open(asked)?;
     let is_one = journals.len() == 1;
     let (mut tally, mut at, mut last) = (Tally::default(), Timestamp::EPOCH, None);
     for journal in &mut journals {
@@ -72,7 +69,7 @@ fn of_all(
             if point.is_before(entry.seq, entry.at) {
                 return Ok(ControlFlow::Break(()));
             }
-            apply(&mut state, entry)?;
+            entry.apply(&mut state)?;
             Ok(ControlFlow::Continue(()))
         })?;
         at = at.max(point.instant(state.at));
@@ -80,17 +77,8 @@ fn of_all(
         last = state.next_seq.checked_sub(1).filter(|_| is_one);
     }
     write(args.output, "all users", last, at, &tally.rows(), out)?;
-    journal::warn(&args.file, &journals);
+    source.warn(&journals);
     Ok(Answer::Done)
-}
-
-/// Moves a state by a record, whatever is missing before it: what is missing is warned of.
-pub(super) fn apply(state: &mut State, entry: &Entry<'_>) -> anyhow::Result<()> {
-    let record: Record<'_> = entry.record()?;
-    state.next_seq = record.seq;
-    state.epoch = state.epoch.min(record.epoch);
-    state.apply(&record)?;
-    Ok(())
 }
 
 fn write(

@@ -8,14 +8,13 @@ use serde_json::{Map, Value, json};
 
 use super::paint::{BOLD, DIM, beside, paint, span as time_span};
 use super::rows::{self, Tally};
-use super::{Answer, Span, picture, timeline};
+use super::{Answer, Span, timeline};
 use crate::cli::args::{self, Output};
-use crate::cli::journal::{self, Asked, Journal};
+use crate::cli::journal::{self, Asked, Journal, Source};
 use crate::domain::command::{access_word, what_word};
 use crate::domain::event::{Access, Event};
 use crate::domain::time::Timestamp;
 use crate::engine::history::end_word;
-use crate::record::input::Reader;
 
 /// Kinds of refusal counted apart; what is beyond them is counted as "other".
 const MOST_REASONS: usize = 32;
@@ -41,11 +40,12 @@ struct Seen {
 pub(super) fn summary(
     args: &args::Replay,
     span: &Span,
-    reader: &Reader,
+    source: &Source<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
-    let asked = Asked { partition: args.partition, of_one: span.by_seq(), user: None };
-    let mut journals = journal::open(&args.file, asked, reader)?;
+    let (partition, of_one) = (args.partition, span.by_seq());
+    let asked = Asked { partition, of_one, ..Asked::default() };
+    let mut journals = source.open(asked)?;
     let mut seen = Seen::default();
     let (mut tally, mut now) = (Tally::default(), Timestamp::EPOCH);
     for journal in &mut journals {
@@ -55,7 +55,7 @@ pub(super) fn summary(
             if span.is_over(entry.seq, entry.at) {
                 return Ok(ControlFlow::Break(()));
             }
-            picture::apply(&mut state, entry)?;
+            entry.apply(&mut state)?;
             if !span.is_before(entry.seq, entry.at) {
                 part.note(&entry.record()?);
             }
@@ -67,13 +67,13 @@ pub(super) fn summary(
     }
     let rows = tally.rows();
     match args.output {
-        Output::Table => for_people(args, &journals, &seen, &rows, now, out)?,
+        Output::Table => for_people(source, &journals, &seen, &rows, now, out)?,
         Output::Json | Output::Jsonl => {
-            writeln!(out, "{}", for_programs(args, &journals, &seen, &rows, now))?;
+            writeln!(out, "{}", for_programs(source, &journals, &seen, &rows, now))?;
         }
     }
     out.flush()?;
-    journal::warn(&args.file, &journals);
+    source.warn(&journals);
     Ok(Answer::Done)
 }
 
@@ -146,14 +146,14 @@ fn add(counts: &mut Counts, what: &str) {
 }
 
 fn for_people(
-    args: &args::Replay,
+    source: &Source<'_>,
     journals: &[Journal<'_>],
     seen: &Seen,
     rows: &[rows::Row],
     now: Timestamp,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    writeln!(out, "{}", paint(BOLD, args.file.display()))?;
+    writeln!(out, "{}", paint(BOLD, source))?;
     if let (Some((first, from)), Some((last, to))) = (seen.first, seen.last) {
         let (until, long) = (beside(to, from), time_span(to.since(from)));
         match journals {
@@ -221,7 +221,7 @@ fn outputs(journals: &[Journal<'_>]) -> u64 {
 }
 
 fn for_programs(
-    args: &args::Replay,
+    source: &Source<'_>,
     journals: &[Journal<'_>],
     seen: &Seen,
     rows: &[rows::Row],
@@ -239,7 +239,7 @@ fn for_programs(
     }
     let [cpm, sms] = seen.commands_by;
     json!({
-        "file": args.file.display().to_string(), "export": export(journals),
+        "file": source.to_string(), "export": export(journals),
         "outputs": outputs(journals),
         "records": seen.records, "first": point(seen.first), "last": point(seen.last),
         "inputs": seen.inputs, "duplicates": seen.duplicates, "ignored": seen.ignored,

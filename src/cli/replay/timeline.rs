@@ -13,7 +13,7 @@ use super::paint::{
 };
 use super::{Answer, Span, input_words};
 use crate::cli::args::{self, Output};
-use crate::cli::journal::{self, Asked};
+use crate::cli::journal::{Asked, Source};
 use crate::domain::address::Address;
 use crate::domain::command::{Command, about, access_word, notice_word, what_word};
 use crate::domain::event::Event;
@@ -28,13 +28,13 @@ pub(super) fn timeline(
     args: &args::Replay,
     span: &Span,
     user: &Address,
-    reader: &Reader,
+    source: &Source<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
-    let mut journal = journal::open_for(&args.file, user, reader)?;
+    let mut journal = source.open_for(user)?;
     let mut followed = journal.followed(user);
     let mut shown = Shown::of(args.message.as_deref());
-    let mut sheet = Sheet::new(args, reader, out);
+    let mut sheet = Sheet::new(args, source.reader, out);
     sheet.begin(user, args.message.as_deref())?;
     journal.read(|entry| {
         if span.is_over(entry.seq, entry.at) {
@@ -55,7 +55,7 @@ pub(super) fn timeline(
     })?;
     sheet.end()?;
     let name = journal.name.clone();
-    journal::warn(&args.file, &[journal]);
+    source.warn(&[journal]);
     if sheet.steps == 0 {
         let what = args.message.as_ref().map_or_else(|| user.to_string(), Clone::clone);
         crate::cli::warn(&format!("nothing of {what} there in {name}"));
@@ -67,13 +67,14 @@ pub(super) fn timeline(
 pub(super) fn everything(
     args: &args::Replay,
     span: &Span,
-    reader: &Reader,
+    source: &Source<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
-    let asked = Asked { partition: args.partition, of_one: span.by_seq(), user: None };
-    let mut journals = journal::open(&args.file, asked, reader)?;
+    let (partition, of_one) = (args.partition, span.by_seq());
+    let asked = Asked { partition, of_one, ..Asked::default() };
+    let mut journals = source.open(asked)?;
     let shown = Shown::of(None);
-    let mut sheet = Sheet::new(args, reader, out);
+    let mut sheet = Sheet::new(args, source.reader, out);
     for journal in &mut journals {
         sheet.partition = journal.partition;
         journal.read(|entry| {
@@ -86,7 +87,7 @@ pub(super) fn everything(
             Ok(ControlFlow::Continue(()))
         })?;
     }
-    journal::warn(&args.file, &journals);
+    source.warn(&journals);
     Ok(Answer::Done)
 }
 

@@ -10,7 +10,7 @@ use super::export::is_without_content;
 use super::paint::{BAD, BOLD, DIM, GOOD, paint};
 use super::{Answer, Span, input_words};
 use crate::cli::args::{self, Output};
-use crate::cli::journal::{self, Asked, Journal};
+use crate::cli::journal::{Asked, Begin, Journal, Source};
 use crate::domain::event::Event;
 use crate::engine::replay::{Verdict, verify as decide_again};
 use crate::record::input::Reader;
@@ -48,14 +48,15 @@ struct Report {
 pub(super) fn verify(
     args: &args::Replay,
     span: &Span,
-    reader: &Reader,
+    source: &Source<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<Answer> {
-    let asked = Asked { partition: args.partition, of_one: span.by_seq(), user: None };
-    let mut journals = journal::open(&args.file, asked, reader)?;
+    let (partition, of_one) = (args.partition, span.by_seq());
+    let asked = Asked { partition, of_one, begin: Begin::Known, user: None };
+    let mut journals = source.open(asked)?;
     let (mut equal, mut answers) = (true, Vec::new());
     for journal in &mut journals {
-        let report = decide_all(args, span, journal, reader)?;
+        let report = decide_all(args, span, journal, source.reader)?;
         equal &= report.equal;
         match args.output {
             Output::Table => report.write(journal, out)?,

@@ -8,7 +8,7 @@ mod keeper;
 mod logging;
 mod seen;
 mod shards;
-mod signals;
+pub(super) mod signals;
 mod sinks;
 mod switches;
 mod tidy;

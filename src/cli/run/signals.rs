@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub(in crate::cli) enum Order {
     /// All shards are open.
     Open,
     /// Read the configuration again.
@@ -22,7 +22,7 @@ pub(super) enum Order {
 
 /// Orders, from whoever gives them to the thread that carries them out.
 #[derive(Clone, Debug)]
-pub(super) struct Orders {
+pub(in crate::cli) struct Orders {
     send: Sender<Order>,
     receive: Arc<Mutex<Receiver<Order>>>,
 }
@@ -35,7 +35,7 @@ impl Orders {
     }
 
     /// The next order; `None` where none came for so long.
-    pub(super) fn next(&self, patience: Duration) -> Option<Order> {
+    pub(in crate::cli) fn next(&self, patience: Duration) -> Option<Order> {
         let receive = self.receive.lock().unwrap_or_else(PoisonError::into_inner);
         match receive.recv_timeout(patience) {
             Ok(order) => Some(order),
@@ -51,7 +51,7 @@ impl Orders {
 /// # Errors
 ///
 /// The system refuses.
-pub(super) fn listen(runtime: &tokio::runtime::Handle) -> anyhow::Result<Orders> {
+pub(in crate::cli) fn listen(runtime: &tokio::runtime::Handle) -> anyhow::Result<Orders> {
     let (send, receive) = channel();
     let orders = Orders { send, receive: Arc::new(Mutex::new(receive)) };
     let _inside = runtime.enter();

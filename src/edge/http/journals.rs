@@ -16,7 +16,6 @@ use super::refusal::{Refusal, bytes_answer, json_answer};
 use super::routes::{is_set, query};
 use super::users::{Known, address, known};
 use crate::domain::address::Address;
-use crate::domain::open::View;
 use crate::engine::history::{Answer, Followed, Holders, Line, Stories};
 use crate::engine::intake::partition_of;
 use crate::engine::picture;
@@ -98,23 +97,13 @@ pub(super) async fn message(
     let with_content = is_set(asked.with_content.as_deref());
     if let Some(known) = known(&serving, &user).await? {
         let (policy, now) = (&known.policy, known.now);
-        let view = View { user: &known.user, policy, at: now, now, fresh: None };
-        let waiting = known.user.named(&id, None).map(|m| picture::message(&view, m, with_content));
-        let waiting: Vec<Value> = waiting.collect();
-        if !waiting.is_empty() {
-            let shown =
-                json!({ "user": user.to_string(), "at": now.to_string(), "messages": waiting });
-            return Ok(json_answer(StatusCode::OK, &shown));
+        let waiting = picture::waiting(&known.user, policy, now, &id, with_content);
+        if let Some(waiting) = waiting {
+            return Ok(json_answer(StatusCode::OK, &waiting));
         }
     }
     let answers = stories(&serving, &user, &id).await?;
-    let ended = answers.iter().map(|answer| {
-        json!({ "message_id": answer.message_id, "from": answer.from, "ended": answer.ended })
-    });
-    let at = answers.first().map(|answer| answer.at.to_string());
-    let ended: Vec<Value> = ended.collect();
-    let shown = json!({ "user": user.to_string(), "at": at, "messages": ended });
-    Ok(json_answer(StatusCode::OK, &shown))
+    Ok(json_answer(StatusCode::OK, &picture::ended(&user, &answers)))
 }
 
 /// `GET /v1/messages/{id}/why`: what stands in its way, because of what, and what would release it.

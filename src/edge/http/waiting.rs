@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::Serving;
 use super::refusal::{Refusal, json_answer};
 use super::routes::query;
-use crate::domain::open::View;
 use crate::domain::user::User;
+use crate::engine::picture;
 use crate::engine::shard::Desk;
 use crate::engine::users::TABLES;
 
@@ -104,18 +104,7 @@ pub(super) async fn users(
 fn slice(desk: &dyn Desk, from: Place, most: usize) -> (Vec<Value>, Place) {
     let now = desk.now();
     let state = desk.state();
-    let shown = |user: &User| {
-        let view = View { user, policy: &state.policy, at: now, now, fresh: None };
-        let first = user.messages.first();
-        let stands = first.map(|m| view.standing(m).iter().map(|s| s.name()).collect::<Vec<_>>());
-        json!({
-            "user": user.address.to_string(),
-            "messages": user.messages.len(),
-            "oldest_accepted_at": first.map(|m| m.accepted_at.to_string()),
-            "oldest_stands": stands,
-            "held": user.hold.is_some(),
-        })
-    };
+    let shown = |user: &User| picture::in_brief(user, &state.policy, now);
     let mut found = Vec::new();
     for table in from.table..TABLES.min(from.table + SLICE) {
         let after = if table == from.table { from.key } else { 0 };

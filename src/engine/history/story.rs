@@ -127,6 +127,12 @@ impl Stories {
         Self::after(Followed::new(user), message)
     }
 
+    /// The user, as the lines so far have left it.
+    #[must_use]
+    pub fn followed(&self) -> &Followed {
+        &self.followed
+    }
+
     /// What is known of a message before the first line is taken.
     #[must_use]
     pub fn after(followed: Followed, message: &str) -> Self {

@@ -38,6 +38,6 @@ pub use self::reader::{Ends, Message, Next, Reader};
 pub use self::review::{Finding, Needs, Verdict};
 pub use self::said::Said;
 pub use self::settings::{is_secret, refused_property};
-pub use self::snapshots::Round;
+pub use self::snapshots::{Round, Snapshots};
 pub use self::topics::Topic;
 pub use self::transaction::Cost;

@@ -11,12 +11,13 @@
 
 use std::collections::BTreeMap;
 
-use super::client::KafkaFault;
+use super::client::{Cluster, KafkaFault};
 use super::member::Member;
 use super::reader::{Next, Reader};
+use super::topics::Topic;
 use crate::engine::checkpoint::{self, Chunk};
 use crate::engine::ports::{Clock, Log as _, LogError};
-use crate::engine::state::State;
+use crate::engine::state::{self, State};
 
 /// Octets of one record: far below what a broker takes.
 const PIECE: usize = 512 * 1024;
@@ -112,6 +113,36 @@ impl<C: Clock + Clone> Member<C> {
             rest.pieces += 1;
         }
         Ok(())
+    }
+}
+
+/// The snapshots of all partitions, for whoever is no member.
+#[derive(Debug)]
+pub struct Snapshots {
+    identity: String,
+    reader: Reader,
+}
+
+impl Snapshots {
+    /// Those of this cluster.
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaFault`]: it cannot be asked now, or has no such topic.
+    pub fn of(cluster: &Cluster) -> Result<Self, KafkaFault> {
+        let identity = cluster.identity()?;
+        Ok(Self { identity, reader: Reader::new(cluster, Topic::Snapshots)? })
+    }
+
+    /// The newest of a partition; `None`: there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaFault`]: it cannot be read now.
+    pub fn newest(&mut self, partition: u32) -> Result<Option<State>, KafkaFault> {
+        let identity = state::identity(&self.identity, &partition.to_string());
+        let newest = newest(&mut self.reader, partition, identity)?;
+        Ok(newest.map(|(_, state)| state))
     }
 }
 
