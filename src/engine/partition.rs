@@ -221,8 +221,15 @@ impl Partition {
 
     /// Drops the step. Whether its records are durable only the journal can say; what rang rings again.
     pub fn give_up(&mut self) {
-        let Some(step) = self.step.take() else { return };
-        self.rearm(step.rang);
+        if let Some(step) = self.step.take() {
+            self.rearm(step.rang);
+            self.doubt();
+        }
+    }
+
+    /// Its log failed between two steps, and holds its inputs back: the journal is looked at before they go
+    /// on.
+    pub fn doubt(&mut self) {
         if self.standing == Standing::Whole {
             self.standing = Standing::Unsure;
         }

@@ -302,6 +302,12 @@ impl Crew {
         }
         for (number, mut round, chunks) in rounds {
             let kept = worker.log().keep_chunks(number, &mut round, &chunks);
+            if kept.is_err() {
+                let partitions = worker.partitions_mut().iter_mut();
+                partitions
+                    .filter(|partition| partition.number == number)
+                    .for_each(Partition::doubt);
+            }
             if let Some(hold) = self.crew.get_mut(&number) {
                 hold.kept(number, round, kept, chunks.iter().any(|chunk| chunk.is_last));
             }
