@@ -22,8 +22,8 @@
 //! - [`domain`]: the rules, values in and values out. `domain/rules.md` is the sheet of all numbers that
 //!   code, tests and the journal cite (T-4, R-2, I-3, …).
 //! - [`record`]: our own records as bytes, by version: inputs, the journal, commands.
-//! - [`engine`]: order and durability; no sockets, no products. One worker a partition.
-//! - [`log`], [`store`]: the engine's ports, by product: the embedded log, sled, memory.
+//! - [`engine`]: order and durability; no sockets, no products. One worker a shard, with its partitions.
+//! - [`log`], [`store`]: the engine's ports, by product: the embedded log, Kafka, sled, memory.
 //! - [`edge`]: the outside: what probes say, HTTP, sinks; the only async.
 //! - [`cli`]: what a person types; `cli/run` puts the daemon together.
 //!
@@ -31,7 +31,7 @@
 //!
 //! Run `deferd demo` first. Then `domain/mod.rs` → `tests/scenarios/w-01.txt` and its neighbours →
 //! [`domain::user`] → `domain/decide/delivery_outcome.rs` → [`engine::ports`] → [`engine::worker`] →
-//! [`log::embedded`] → [`edge::http`]. An hour, and you can change a rule.
+//! [`log::embedded`] → [`log::kafka`] → [`edge::http`]. An hour, and you can change a rule.
 
 pub mod cli;
 pub mod domain;

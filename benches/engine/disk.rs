@@ -16,8 +16,9 @@ use deferd::log::embedded::{Directory, Embedded, Frames, Inboxes, Limits, Option
 use deferd::record::input::Reader;
 use deferd::record::journal::Record;
 
-use super::stream::Stream;
-use super::{Round, median, row, target, timed};
+use super::measure::{Round, median, target, timed};
+use super::row;
+use super::stream::{Real, Stream};
 
 const LIMITS: Limits = Limits { inputs: 50_000, bytes: 256 << 20 };
 const OPTIONS: Options = Options { segment_bytes: 128 << 20 };
@@ -32,17 +33,6 @@ struct Set(Arc<AtomicI64>);
 impl Clock for Set {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(self.0.load(Ordering::SeqCst))
-    }
-}
-
-/// The clock of the machine.
-#[derive(Clone, Copy, Debug)]
-struct Real;
-
-impl Clock for Real {
-    fn now(&self) -> Timestamp {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        Timestamp::from_millis(i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(0))
     }
 }
 

@@ -5,8 +5,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::measure::target;
 use super::stream::Stream;
-use super::target;
 
 const BATCH: usize = 100;
 const CLIENTS: usize = 4;

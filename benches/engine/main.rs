@@ -9,12 +9,14 @@
 
 mod disk;
 mod http;
+#[path = "../common/measure.rs"]
+mod measure;
 mod restart;
+#[path = "../common/stream.rs"]
 mod stream;
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
 
 use deferd::domain::address::Address;
 use deferd::domain::decide::decide;
@@ -29,6 +31,7 @@ use deferd::log::memory::MemoryLog;
 use deferd::record::input::Reader;
 use deferd::record::journal::Record;
 
+use measure::{Round, argument, median, target, timed};
 use stream::{BenchClock, Stream, stream};
 
 #[global_allocator]
@@ -36,33 +39,20 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const ROUNDS: usize = 5;
 
-/// One measured round.
-#[derive(Clone, Copy)]
-struct Round {
-    wall: f64,
-    cpu: f64,
-}
-
 fn main() {
-    let argument = |name: &str, default: u64| {
-        std::env::args()
-            .find_map(|arg| arg.strip_prefix(name).and_then(|value| value.parse().ok()))
-            .unwrap_or(default)
-    };
-    let count = argument("--inputs=", 500_000) as usize;
-    let users = argument("--users=", 1_000_000);
-    let seed = argument("--seed=", 1);
-    if std::env::args().any(|arg| arg == "--restart") {
+    let count = argument("--inputs").unwrap_or(500_000);
+    let users = argument("--users").unwrap_or(1_000_000);
+    let seed = argument("--seed").unwrap_or(1);
+    if flag("--restart") {
         return restarted(users);
     }
     let stream = stream(count, users, seed);
-    let only = |name: &str| std::env::args().any(|arg| arg == name);
-    if only("--loop") || only("--replay") {
+    if flag("--loop") || flag("--replay") {
         header();
-        if only("--loop") {
+        if flag("--loop") {
             row("whole loop in memory", count, stream.bytes as usize, &rounds(|| run(&stream)));
         }
-        if only("--replay") {
+        if flag("--replay") {
             let journal = journal_of(stream.inputs.iter());
             replays(&as_lines(&journal));
             sizes();
@@ -134,6 +124,10 @@ fn replays(lines: &[&[u8]]) -> (Round, f64) {
     (decoding, decoding.wall / median(&loops.1).wall)
 }
 
+fn flag(name: &str) -> bool {
+    std::env::args().any(|arg| arg == name)
+}
+
 fn sizes() {
     let (idle, waiting) = sizes_at_rest();
     target("an idle user (one slot known)", idle as f64, "B", 128.0, false);
@@ -165,37 +159,8 @@ fn row(name: &str, count: usize, bytes: usize, rounds: &[Round]) {
     );
 }
 
-fn target(name: &str, value: f64, unit: &str, target: f64, at_least: bool) {
-    let met = if at_least { value >= target } else { value <= target };
-    let (sign, word) = (if at_least { "≥" } else { "≤" }, if met { "met" } else { "NOT MET" });
-    println!("{name:<34}{value:>8.2} {unit:<5} target {sign} {target:<7.2} {word}");
-}
-
-/// One round: what the work leaves behind is dropped after the clock has stopped.
-fn timed<T>(work: impl FnOnce() -> T) -> Round {
-    let (wall, cpu) = (Instant::now(), cpu_seconds());
-    let left = black_box(work());
-    let round = Round { wall: wall.elapsed().as_secs_f64(), cpu: cpu_seconds() - cpu };
-    drop(left);
-    round
-}
-
 fn rounds<T>(mut work: impl FnMut() -> T) -> Vec<Round> {
     (0..ROUNDS).map(|_| timed(&mut work)).collect()
-}
-
-fn median(rounds: &[Round]) -> Round {
-    let mut sorted = rounds.to_vec();
-    sorted.sort_by(|one, other| one.wall.total_cmp(&other.wall));
-    sorted.get(sorted.len() / 2).copied().unwrap_or(Round { wall: f64::NAN, cpu: f64::NAN })
-}
-
-/// CPU time of this process so far: user and system, all threads.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
-    (ticks(11) + ticks(12)) / 100.0
 }
 
 fn read_inputs(stream: &Stream) {

@@ -128,8 +128,6 @@ measures! {
         "Inputs of a partition that waited when its ends were last looked up.";
     TRANSACTIONS: "deferd_kafka_transactions_total" Counter Count ["shard"]
         "Transactions committed.";
-    COMMITTING: "deferd_kafka_commit_seconds_total" Counter Seconds ["shard"]
-        "How long all these commits took.";
     ABORTS: "deferd_kafka_aborts_total" Counter Count ["shard"]
         "Transactions aborted: what was decided in them is decided again.";
     ROTATIONS: "deferd_kafka_rotations_total" Counter Count ["shard"]

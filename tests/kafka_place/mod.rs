@@ -20,26 +20,21 @@ use rdkafka::{Offset, TopicPartitionList};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The broker of this working copy, which is started where it does not run and is left running.
+/// The broker of this working copy, which is started where it does not run, and ends soon after the last
+/// of the test programs that use it.
 fn bootstrap() -> &'static str {
     static BOOTSTRAP: OnceLock<String> = OnceLock::new();
-    BOOTSTRAP.get_or_init(|| start("kafka-tests", 0))
+    BOOTSTRAP.get_or_init(|| start("kafka-tests", &["--port=0"]))
 }
 
-/// The first of six ports: two for the broker that all tests share, two for that of one test, and two for
-/// a proxy before that one. Two working copies on one machine have ports of their own.
-fn port() -> u32 {
+/// Starts a broker in this folder of target/; where it is found. Port 0 is one of its own: other working
+/// copies have brokers on this machine too.
+fn start(folder: &str, more: &[&str]) -> String {
     let root = env!("CARGO_MANIFEST_DIR");
-    20_000 + root.bytes().fold(7_u32, |sum, b| (sum * 31 + u32::from(b)) % 2000) * 6
-}
-
-/// Starts a broker in this folder of target/; where it is found.
-fn start(folder: &str, number: u32) -> String {
-    let (root, port) = (env!("CARGO_MANIFEST_DIR"), port());
     let done = Command::new(format!("{root}/ops/kafka/broker"))
         .args(["start", "--data", &format!("{root}/target/{folder}")])
-        .args(["--port", &(port + 2 * number).to_string()])
-        .args((number > 0).then(|| format!("--proxy={}", port + 4)))
+        .args(["--with-pid", &std::process::id().to_string()])
+        .args(more)
         .output()
         .expect("ops/kafka/broker runs");
     let said = String::from_utf8_lossy(&done.stdout).into_owned();
@@ -58,42 +53,65 @@ impl Broker {
     pub(crate) fn start(name: &str) -> Self {
         let folder = format!("kafka-tests-{name}");
         let data = format!("{}/target/{folder}", env!("CARGO_MANIFEST_DIR"));
-        Self { bootstrap: start(&folder, 1), data }
+        Self { bootstrap: start(&folder, &["--port=0", "--proxy=0"]), data }
+    }
+
+    /// One with the three listeners of --secure beside the plain one, for all tests of a program: it is
+    /// not dropped, and ends with it.
+    pub(crate) fn secure() -> &'static Self {
+        static SECURE: OnceLock<Broker> = OnceLock::new();
+        SECURE.get_or_init(|| {
+            let folder = "kafka-tests-secure";
+            let data = format!("{}/target/{folder}", env!("CARGO_MANIFEST_DIR"));
+            Self { bootstrap: start(folder, &["--port=0", "--secure"]), data }
+        })
+    }
+
+    /// Where the plain listener is, or one so many ports above it.
+    pub(crate) fn at(&self, above: u16) -> String {
+        let (host, port) = self.bootstrap.rsplit_once(':').expect("host:port");
+        format!("{host}:{}", port.parse::<u16>().expect("a port") + above)
+    }
+
+    /// The authority of its certificates.
+    pub(crate) fn ca(&self) -> String {
+        format!("{}/tls/ca.pem", self.data)
     }
 
     pub(crate) fn place(&self, name: &str, partitions: i32) -> Place {
         Place::at(&self.bootstrap, name, partitions)
     }
 
-    /// Where clients of its second listener come to: a proxy is to be there, before the port after it.
-    pub(crate) fn proxied(&self) -> u16 {
-        u16::try_from(port() + 4).expect("a port")
+    /// Where clients of one more listener are told to come to: a proxy is to be there, before the port after
+    /// it.
+    pub(crate) fn proxied(&self) -> String {
+        self.at(5)
     }
 
-    /// KILL: it is gone, until it is started again with what it kept.
-    pub(crate) fn again(&self) {
-        self.go_on();
-        let folder = self.data.rsplit('/').next().expect("a folder");
-        assert_eq!(start(folder, 1), self.bootstrap);
-    }
-
-    /// Goes on if it was stopped; it may be gone.
-    fn go_on(&self) {
-        let pid = std::fs::read_to_string(format!("{}/broker.pid", self.data)).unwrap_or_default();
-        let _ = Command::new("kill").args(["-CONT", pid.trim()]).stderr(Stdio::null()).status();
-    }
-
-    /// STOP: it hangs; CONT: it goes on.
+    /// KILL: it is gone, until it is started again; STOP: it hangs; CONT: it goes on.
     pub(crate) fn signal(&self, name: &str) {
-        let pid = std::fs::read_to_string(format!("{}/broker.pid", self.data)).expect("its pid");
-        let done = Command::new("kill").args([&format!("-{name}"), pid.trim()]).status();
-        assert!(done.expect("kill runs").success());
+        assert!(self.signalled(name));
+    }
+
+    fn signalled(&self, name: &str) -> bool {
+        let pid = std::fs::read_to_string(format!("{}/broker.pid", self.data)).unwrap_or_default();
+        let done = Command::new("kill").args([&format!("-{name}"), pid.trim()]).output();
+        done.is_ok_and(|done| done.status.success())
+    }
+
+    /// Has it run, with what it kept, whatever became of it.
+    pub(crate) fn again(&self) {
+        self.signalled("CONT");
+        let folder = self.data.rsplit('/').next().expect("a folder");
+        let (_, port) = self.bootstrap.rsplit_once(':').expect("host:port");
+        let at = start(folder, &[&format!("--port={port}"), "--proxy=0"]);
+        assert_eq!(at, self.bootstrap);
     }
 }
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        self.go_on();
+        self.signalled("CONT");
         let script = format!("{}/ops/kafka/broker", env!("CARGO_MANIFEST_DIR"));
         let done = Command::new(script).args(["clean", "--data", &self.data]).output();
         assert!(done.is_ok_and(|done| done.status.success()) || std::thread::panicking());

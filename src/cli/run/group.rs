@@ -299,6 +299,10 @@ impl Crew {
         }
         for (number, mut round, chunks) in rounds {
             let kept = worker.log().keep_chunks(number, &mut round, &chunks);
+            if kept.is_err() {
+                // The log has dropped what was open: each goes on from its journal.
+                worker.partitions_mut().iter_mut().for_each(Partition::give_up);
+            }
             if let Some(hold) = self.crew.get_mut(&number) {
                 hold.kept(number, round, kept, chunks.iter().any(|chunk| chunk.is_last));
             }

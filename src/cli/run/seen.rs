@@ -58,7 +58,7 @@ impl Report {
     /// Counts a little; says what there is when it is time, `more` being what only the caller knows.
     pub(super) fn go_on(
         &mut self,
-        partition: &mut Partition,
+        partition: &Partition,
         now: Timestamp,
         more: impl FnOnce(&mut Seen),
     ) {

@@ -1,11 +1,6 @@
 //! The log as a member of the group works on it: inputs polled, journal and outputs committed with their
 //! offsets.
 //!
-//! A partition that the group gives us goes through three waits before it decides: until the offsets of a
-//! predecessor's last commit are stable, until all that it ever sent is committed or aborted, and until the
-//! journal has been followed to there. The group fences a predecessor's offsets, not the end of its
-//! transaction (KIP-447), so nothing less will do.
-//!
 //! Source: KIP-98, KIP-447; `rules.md` TM-7.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,30 +10,26 @@ use std::time::Duration;
 
 use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 
 use super::client::{Cluster, KafkaFault};
-use super::find::Found;
+use super::ends::Ahead;
 use super::group::{Change, Group};
 use super::inputs::{Inputs, PerTopic};
 use super::reader::{Next, Reader};
+use super::rejoin::subscribed;
 use super::said::Said;
-use super::snapshots::{self, Round};
 use super::topics::Topic;
 use super::transaction::{Cost, Transactions};
 use crate::domain::time::Timestamp;
 use crate::engine::ports::{Batch, Clock, Log, LogError, Position, Received};
-use crate::engine::state::State;
-use crate::record::journal::Record;
-
-mod ends;
-
-use self::ends::Ahead;
 
 /// The longest wait for a broker's answer in one call: the group must hear of us in between.
 pub(super) const CALL: Duration = Duration::from_secs(2);
 /// The longest wait for inputs: whoever asks something waits as long.
 const PATIENCE: Duration = Duration::from_millis(20);
+/// A poll ends when so many calls have brought no record: some of them bring something else.
+const EVENTS: usize = 64;
 /// Inputs of one transaction, at most.
 const MOST: usize = 20_000;
 
@@ -65,32 +56,34 @@ pub struct Options {
 
 /// A partition that the group has given us.
 #[derive(Debug, Default)]
-struct Owned {
+pub(super) struct Owned {
     /// How far its restore has come.
-    phase: Phase,
-    /// What the group had as its offsets when it was given to us.
-    group: PerTopic<Option<u64>>,
+    pub(super) phase: Phase,
+    /// What the group had as its offsets when it was given to us, or as we committed them.
+    pub(super) group: PerTopic<Option<u64>>,
+    /// Whether it has flowed since it was given to us.
+    pub(super) has_flowed: bool,
     /// The next offset of each input topic, after the last commit.
     committed: PerTopic<u64>,
     /// The same, as polled.
-    polled: PerTopic<u64>,
+    pub(super) polled: PerTopic<u64>,
     /// Whether it is fetched from.
-    flows: bool,
+    pub(super) flows: bool,
     /// Up to when every input has been polled.
     taken_up_to: Timestamp,
     /// The ends of the input topics at an instant: when they are reached, all was taken up to then.
-    ends: Option<(Timestamp, PerTopic<u64>)>,
+    pub(super) ends: Option<(Timestamp, PerTopic<u64>)>,
     /// Stretches that hold no input: marks of transactions, and what was aborted.
-    empty: PerTopic<Range<u64>>,
+    pub(super) empty: PerTopic<Range<u64>>,
     /// What was polled when such stretches were last looked for before these ends.
-    looked: Option<PerTopic<u64>>,
+    pub(super) looked: Option<PerTopic<u64>>,
     /// Records of it were sent since the last commit.
     sent: bool,
 }
 
 impl Owned {
     /// How far it has come in each topic: what was polled, and what need not be.
-    fn reached(&self) -> PerTopic<u64> {
+    pub(super) fn reached(&self) -> PerTopic<u64> {
         let mut reached = self.polled;
         for (next, empty) in reached.iter_mut().zip(&self.empty) {
             if empty.contains(next) {
@@ -101,14 +94,14 @@ impl Owned {
     }
 
     /// Whether it has reached the ends that were last looked up.
-    fn reaches(&self, ends: &PerTopic<u64>) -> bool {
+    pub(super) fn reaches(&self, ends: &PerTopic<u64>) -> bool {
         self.reached().iter().zip(ends).all(|(next, end)| next >= end)
     }
 }
 
 /// What is known of a journal's end before it is followed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// A predecessor's last commit may be open.
     #[default]
     Given,
@@ -120,24 +113,26 @@ enum Phase {
 
 /// One shard of the group: a consumer, a transactional producer, a reader of its journals.
 pub struct Member<C> {
-    cluster: Cluster,
-    options: Options,
+    pub(super) cluster: Cluster,
+    pub(super) options: Options,
     clock: C,
-    inputs: Inputs,
-    consumer: BaseConsumer<Group>,
+    pub(super) inputs: Inputs,
+    pub(super) consumer: BaseConsumer<Group>,
     /// Asks how far the inputs reach: on a connection that fetches it would wait behind a fetch.
-    asker: BaseConsumer<Said>,
+    pub(super) asker: BaseConsumer<Said>,
     /// Looks at what stands between what was polled and an end.
-    ahead: Ahead,
+    pub(super) ahead: Ahead,
     transactions: Transactions<C>,
-    journal: Reader,
+    pub(super) journal: Reader,
     journal_topic: String,
     snapshots: String,
     outputs: BTreeMap<&'static str, String>,
-    owned: BTreeMap<u32, Owned>,
-    changes: VecDeque<Change>,
+    pub(super) owned: BTreeMap<u32, Owned>,
+    pub(super) changes: VecDeque<Change>,
     /// The journal that is being read, and whether its end was met.
     reading: Option<(u32, bool)>,
+    /// Inputs that came when none were wanted.
+    early: Vec<Received>,
     /// Inputs polled since the last commit, and when the first of them was.
     since: Option<(usize, Timestamp)>,
     /// Whether the last poll brought anything.
@@ -159,11 +154,8 @@ impl<C: Clock + Clone> Member<C> {
     ///
     /// [`KafkaFault`]: a client cannot be made, or the journal's topic is not there.
     pub fn join(cluster: &Cluster, options: Options, clock: C) -> Result<Self, KafkaFault> {
-        let consumer = cluster.member(options.shard, Group::default())?;
         let inputs = Inputs::of(cluster);
-        consumer
-            .subscribe(&inputs.names())
-            .map_err(|error| KafkaFault::refused("join the group", &error))?;
+        let consumer = subscribed(cluster, options.shard, &inputs)?;
         let outputs = Topic::ALL.map(|topic| (topic.name(), cluster.topic(topic)));
         Ok(Self {
             transactions: Transactions::new(cluster, options.shard, clock.clone()),
@@ -181,6 +173,7 @@ impl<C: Clock + Clone> Member<C> {
             owned: BTreeMap::new(),
             changes: VecDeque::new(),
             reading: None,
+            early: Vec::new(),
             since: None,
             brings: false,
             fault: None,
@@ -190,20 +183,6 @@ impl<C: Clock + Clone> Member<C> {
     /// What the group has changed since the last call, oldest first.
     pub fn take_changes(&mut self) -> Vec<Change> {
         self.changes.drain(..).collect()
-    }
-
-    /// The newest snapshot of a partition, and the state that it is; `None`: there is none.
-    ///
-    /// # Errors
-    ///
-    /// [`KafkaFault`]: it cannot be read now.
-    pub fn snapshot(
-        &self,
-        partition: u32,
-        identity: u128,
-    ) -> Result<Option<(Round, State)>, KafkaFault> {
-        let mut reader = Reader::new(&self.cluster, Topic::Snapshots)?;
-        snapshots::newest(&mut reader, partition, identity)
     }
 
     /// Takes a record of a snapshot into a transaction; `None` removes what the key had.
@@ -219,31 +198,6 @@ impl<C: Clock + Clone> Member<C> {
         owned.sent = true;
         let sent = self.transactions.send(&self.snapshots, partition, Some(key.as_bytes()), bytes);
         sent.inspect_err(|_| self.drop_open())
-    }
-
-    /// Whether a state is what the journal of a partition once added up to.
-    ///
-    /// # Errors
-    ///
-    /// [`KafkaFault`]: the journal cannot be read now.
-    pub fn holds(&mut self, partition: u32, state: &State) -> Result<bool, KafkaFault> {
-        let Some(last) = state.next_seq.checked_sub(1) else { return Ok(true) };
-        let offset = match self.journal.find_seq(partition, last)? {
-            Found::At(offset) => offset,
-            // What follows it is there, which is all that is needed.
-            Found::Removed { oldest, .. } => return Ok(oldest == state.next_seq),
-            Found::NotYet => return Ok(false),
-        };
-        self.journal.go_to(partition, offset)?;
-        let holds = match self.journal.next(CALL)? {
-            Next::Record(message) => {
-                let record = message.bytes().and_then(|line| Record::read(line).ok());
-                record.is_some_and(|record| (record.seq, record.at) == (last, state.at))
-            }
-            Next::End { .. } | Next::Nothing => false,
-        };
-        self.journal.leave(partition)?;
-        Ok(holds)
     }
 
     /// What its transactions have cost.
@@ -272,6 +226,7 @@ impl<C: Clock + Clone> Member<C> {
                 }
                 Change::Revoked { .. } => {
                     self.owned.clear();
+                    self.early.clear();
                     self.stop_reading();
                 }
             }
@@ -282,9 +237,10 @@ impl<C: Clock + Clone> Member<C> {
 
     /// Drops what was polled and sent since the last commit; the partitions concerned wait until they are
     /// resumed.
-    fn drop_open(&mut self) {
+    pub(super) fn drop_open(&mut self) {
         self.transactions.abort();
         self.since = None;
+        self.early.clear();
         let mut stopped = Vec::new();
         for (number, owned) in &mut self.owned {
             if owned.flows && (owned.sent || owned.polled != owned.committed) {
@@ -320,97 +276,21 @@ impl<C: Clock + Clone> Member<C> {
                 *next = offset + 1;
                 Ok(Some(received))
             }
+            Some(Err(error)) if self.is_forgotten(&error) => Err(self.join_anew()),
             Some(Err(error)) => self.judge(&error).map_or(Ok(None), Err),
         }
     }
 
-    /// What an error of the consumer means; `None`: it passes by itself.
-    fn judge(&self, error: &KafkaError) -> Option<LogError> {
-        use RDKafkaErrorCode as Code;
-        if let KafkaError::MessageConsumptionFatal(code) = error {
-            let instance = &self.cluster.instance;
-            return Some(if *code == Code::FencedInstanceId {
-                LogError::Fenced(format!(
-                    "another process of this group has kafka.instance = \"{instance}\" too: give each \
-                     its own"
-                ))
-            } else {
-                LogError::Broken(error.to_string())
-            });
-        }
-        let said = || self.consumer.context().said.last().unwrap_or_else(|| error.to_string());
-        match error.rdkafka_error_code()? {
-            Code::AutoOffsetReset | Code::OffsetOutOfRange => Some(LogError::Corrupt(format!(
-                "inputs were removed before they were taken: {}; to go on with the oldest that is there, \
-                 start with --set kafka.lost_inputs=skip",
-                said()
-            ))),
-            Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed => {
-                Some(LogError::Broken(format!(
-                    "{}; `deferd topics check` says which ACL is missing",
-                    said()
-                )))
-            }
-            Code::UnknownTopicOrPartition | Code::UnknownTopic => Some(LogError::Broken(format!(
-                "{}; `deferd topics create` makes what is missing",
-                said()
-            ))),
-            // The group is told to poll more often than we did.
-            Code::PollExceeded => Some(LogError::Unavailable(error.to_string())),
-            _ => {
-                tracing::debug!("kafka: {error}");
-                None
-            }
-        }
-    }
-
-    fn stop_reading(&mut self) {
+    pub(super) fn stop_reading(&mut self) {
         if let Some((number, _)) = self.reading.take()
             && let Err(fault) = self.journal.leave(number)
         {
             tracing::warn!("{fault}");
         }
     }
-
-    /// Where a journal may be read to: `None` as long as a predecessor's last commit may be open.
-    fn is_stable(&mut self, number: u32) -> Result<bool, LogError> {
-        let Some(owned) = self.owned.get_mut(&number) else { return Ok(false) };
-        if owned.phase == Phase::Given {
-            let list = self.inputs.list([(number, [Offset::Invalid; 3])]).map_err(unavailable)?;
-            // There is no answer as long as a transaction that sent offsets is open.
-            let Ok(offsets) = self.consumer.committed_offsets(list, CALL / 10) else {
-                return Ok(false);
-            };
-            owned.group = self.inputs.offsets(&offsets, number);
-            owned.phase = Phase::Marked(self.journal.ends(number)?.high);
-        }
-        let Phase::Marked(mark) = owned.phase else { return Ok(true) };
-        let is_stable = self.journal.ends(number)?.stable >= mark;
-        if is_stable {
-            owned.phase = Phase::Stable;
-        }
-        Ok(is_stable)
-    }
-
-    /// Goes to the journal record of this number; whether there is anything to read.
-    fn read_from(&mut self, number: u32, seq: u64) -> Result<bool, LogError> {
-        let found = self.journal.find_seq(number, seq)?;
-        self.journal.leave(number)?;
-        match found {
-            Found::At(offset) => self.journal.go_to(number, offset)?,
-            Found::NotYet => return Ok(false),
-            Found::Removed { oldest, .. } => {
-                return Err(LogError::Corrupt(format!(
-                    "the journal of partition {number} begins with record {oldest}, and what is known of \
-                     it ends before record {seq}: neither a checkpoint nor a snapshot reaches that far"
-                )));
-            }
-        }
-        Ok(true)
-    }
 }
 
-fn unavailable(error: KafkaError) -> LogError {
+pub(super) fn unavailable(error: KafkaError) -> LogError {
     LogError::Unavailable(error.to_string())
 }
 
@@ -432,9 +312,8 @@ impl<C: Clock + Clone> Log for Member<C> {
             self.drop_open();
             return Err(fault);
         }
-        let mut received = Vec::new();
-        let mut patience = patience.min(PATIENCE);
-        // Where nothing is wanted nothing flows, and a poll only serves the group.
+        let mut received = std::mem::take(&mut self.early);
+        let (mut patience, mut events) = (patience.min(PATIENCE), 0);
         while received.len() < most.max(1) {
             let polled = self.poll_one(patience);
             if self.follow_group() {
@@ -447,6 +326,8 @@ impl<C: Clock + Clone> Log for Member<C> {
             }
             match polled {
                 Ok(Some(input)) => received.push(input),
+                // What happened while nobody polled stands before the records.
+                Ok(None) if events < EVENTS => events += 1,
                 Ok(None) => break,
                 Err(fault) => {
                     self.fault = Some(fault);
@@ -454,6 +335,10 @@ impl<C: Clock + Clone> Log for Member<C> {
                 }
             }
             patience = Duration::ZERO;
+        }
+        if most == 0 {
+            self.early = received;
+            return Ok(Vec::new());
         }
         self.brings = !received.is_empty();
         if self.brings {
@@ -489,6 +374,7 @@ impl<C: Clock + Clone> Log for Member<C> {
     fn write(&mut self, batch: Batch) -> Result<(), LogError> {
         let number = batch.partition;
         let Some(owned) = self.owned.get_mut(&number) else {
+            self.drop_open();
             return Err(LogError::Unavailable(format!("partition {number} is no longer ours")));
         };
         owned.sent = true;
@@ -586,11 +472,13 @@ impl<C: Clock + Clone> Log for Member<C> {
         let sought = self.consumer.seek_partitions(list, CALL).map_err(unavailable)?;
         sought.elements().iter().try_for_each(|element| element.error()).map_err(unavailable)?;
         let Some(owned) = self.owned.get_mut(&partition) else { return Ok(()) };
+        self.early.retain(|input| input.position.partition != partition);
         owned.committed = next;
         owned.polled = next;
         owned.group = next.map(Some);
         owned.ends = None;
         owned.flows = true;
+        owned.has_flowed = true;
         let list = self.inputs.list([(partition, offsets)]).map_err(unavailable)?;
         self.consumer.resume(&list).map_err(unavailable)
     }

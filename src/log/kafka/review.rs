@@ -124,7 +124,7 @@ impl Cluster {
         needs: &Needs,
     ) -> Vec<Finding> {
         let mut found = self.of_cluster(view, settings.get(""));
-        let (mut missing, mut forbidden) = (Vec::new(), Vec::new());
+        let (mut missing, mut forbidden, mut untold) = (Vec::new(), Vec::new(), Vec::new());
         for topic in Topic::ALL {
             let name = self.topic(topic);
             let partitions = match view.topic(&name) {
@@ -152,8 +152,11 @@ impl Cluster {
                         told += &format!(", kept for {}", spell(kept));
                     }
                 }
-                Some(Err(code)) => its.push(self.untold(&name, *code)),
-                None => its.push(self.untold(&name, RDKafkaErrorCode::Unknown)),
+                Some(Err(_)) | None => {
+                    untold.push(name);
+                    found.extend(its);
+                    continue;
+                }
             }
             if its.is_empty() {
                 its.push(Finding::ok(name, told));
@@ -168,6 +171,12 @@ impl Cluster {
         }
         if !forbidden.is_empty() {
             found.push(self.of_forbidden(&forbidden));
+        }
+        if !untold.is_empty() {
+            let says = format!("we may not see the settings of {}", untold.join(", "));
+            let advice = self.grant_topics("DescribeConfigs", &untold);
+            let why = "whether they are safe is not known";
+            found.push(Finding::new(Verdict::Unknown, "topics", says, why, advice));
         }
         found
     }
@@ -186,24 +195,10 @@ impl Cluster {
         let grants: Vec<String> = grants
             .iter()
             .filter(|(_, names)| !names.is_empty())
-            .map(|(operation, names)| {
-                let names: Vec<String> =
-                    names.iter().map(|name| format!("--topic {name}")).collect();
-                self.grant(operation, &names.join(" "))
-            })
+            .map(|(operation, names)| self.grant_topics(operation, names))
             .collect();
         let why = "nothing begins without them";
         Finding::new(Verdict::Bad, "topics", says, why, grants.join("\n"))
-    }
-
-    fn untold(&self, name: &str, code: RDKafkaErrorCode) -> Finding {
-        let says = if code == RDKafkaErrorCode::TopicAuthorizationFailed {
-            "we may not see its settings".to_owned()
-        } else {
-            format!("its settings cannot be seen: {code}")
-        };
-        let advice = self.grant("DescribeConfigs", &format!("--topic {name}"));
-        Finding::new(Verdict::Unknown, name, says, "whether it is safe is not known", advice)
     }
 
     /// What is said once for all topics.
@@ -314,6 +309,12 @@ impl Cluster {
         let who =
             if self.security() == "plaintext" { "" } else { " --command-config client.properties" };
         format!("kafka-{tool}.sh --bootstrap-server {}{who} {rest}", self.brokers)
+    }
+
+    /// The command that lets us do something with topics.
+    pub(super) fn grant_topics(&self, operation: &str, names: &[String]) -> String {
+        let names: Vec<String> = names.iter().map(|name| format!("--topic {name}")).collect();
+        self.grant(operation, &names.join(" "))
     }
 
     /// The command that lets us do something.

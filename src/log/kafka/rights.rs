@@ -1,5 +1,6 @@
 //! May we do all that we must? What can be tried without a trace is tried.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -19,6 +20,44 @@ const TICK: Duration = Duration::from_millis(50);
 /// So long a transaction coordinator may take to hear of a topic, or to be done with what was aborted.
 const HEARD: Duration = Duration::from_millis(100);
 
+/// What findings are about.
+const RIGHTS: &str = "rights";
+
+/// What we may, or may not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Right {
+    Read,
+    Write,
+    Group,
+    Transactions,
+}
+
+impl Right {
+    /// As Kafka's ACLs call it.
+    const fn operation(self) -> &'static str {
+        match self {
+            Self::Read | Self::Group => "Read",
+            Self::Write => "Write",
+            Self::Transactions => "Write --operation Describe",
+        }
+    }
+
+    /// What comes of it that a topic may not be used so.
+    fn effect(self, topic: Topic) -> (Verdict, &'static str) {
+        let is_input = Topic::INPUTS.contains(&topic);
+        match self {
+            Self::Write if is_input => {
+                (Verdict::Warning, "what HTTP and `deferd submit` hand in cannot be taken")
+            }
+            Self::Write => (Verdict::Bad, "each step writes there, or fails"),
+            Self::Read if is_input => (Verdict::Bad, "inputs stay unread"),
+            Self::Read | Self::Group | Self::Transactions => {
+                (Verdict::Bad, "no state can be restored")
+            }
+        }
+    }
+}
+
 /// What came of a try.
 enum Tried {
     Allowed,
@@ -37,83 +76,115 @@ impl Cluster {
     pub fn rights(&self) -> Result<Vec<Finding>, KafkaFault> {
         let view = self.look()?;
         let is_there = |topic: &Topic| matches!(view.topic(&self.topic(*topic)), Seen::There(_));
-        let mut found = Vec::new();
         let consumer = self.reader()?;
+        let mut tried = Vec::new();
         let mut readable = None;
         for topic in Topic::READ.into_iter().filter(is_there) {
-            let tried = self.try_reading(&consumer, topic);
-            if matches!(tried, Tried::Allowed) {
+            let read = self.try_reading(&consumer, topic);
+            if matches!(read, Tried::Allowed) {
                 readable = Some(topic);
             }
-            let name = self.topic(topic);
-            let grant = self.grant("Read", &format!("--topic {name}"));
-            let why = if topic == Topic::Journal || topic == Topic::Snapshots {
-                "no state can be restored"
-            } else {
-                "its inputs are never read"
-            };
-            found.extend(finding(Verdict::Bad, &name, "read", tried, why, grant));
+            tried.push((Right::Read, topic, read));
         }
 
         let mut producer = self.prober()?;
         if let Err(error) = producer.init_transactions(PATIENCE) {
-            let id = format!("--transactional-id {} --resource-pattern-type prefixed", self.group);
-            let grant = self.grant("Write --operation Describe", &id);
-            let why = "nothing can be decided: each step is a transaction";
-            let tried = refusal(&error, producer.context());
-            let about = "transactions";
-            found.extend(finding(Verdict::Bad, about, "make transactions", tried, why, grant));
+            let refused = refusal(&error, producer.context());
+            let mut found = self.of_topics(&tried);
+            found.extend(self.of_others(Right::Transactions, &refused));
             return Ok(found);
         }
-        if !Topic::ALL.iter().any(is_there) {
-            return Ok(found);
+        // Offsets of a topic that we may read are committed to try the group, and taken back.
+        let mut group = None;
+        if let Some(committed) = readable {
+            for topic in Topic::ALL.into_iter().filter(is_there) {
+                let mut written = self.try_writing(&producer, &consumer, topic, committed);
+                if !matches!(written, Tried::Allowed) {
+                    // What was refused never began, and to a producer it is fatal that it cannot be
+                    // aborted.
+                    producer = self.prober()?;
+                    let begun = producer.init_transactions(PATIENCE);
+                    begun.map_err(|error| self.unreachable(producer.context(), &error))?;
+                }
+                if let Tried::Refused(RDKafkaErrorCode::GroupAuthorizationFailed) = written {
+                    group = Some(std::mem::replace(&mut written, Tried::Allowed));
+                }
+                tried.push((Right::Write, topic, written));
+            }
         }
-        // Offsets of a topic that the group does not read, and we may: nobody waits for them.
-        let Some(committed) = readable else {
+        let mut found = self.of_topics(&tried);
+        if let Some(refused) = group {
+            found.extend(self.of_others(Right::Group, &refused));
+        }
+        let is_any_there = Topic::ALL.iter().any(is_there);
+        if is_any_there && readable.is_none() {
             let why = "no topic can be read, so that a try would prove nothing";
             found.push(Finding::new(
                 Verdict::Unknown,
-                "rights",
-                "whether we may write was not tried",
+                RIGHTS,
+                "whether we may write and commit was not tried",
                 why,
                 "see to what is said above, and ask again",
             ));
-            return Ok(found);
-        };
-        let mut group = None;
-        for topic in Topic::ALL.into_iter().filter(is_there) {
-            let name = self.topic(topic);
-            let tried = self.try_writing(&producer, &consumer, topic, committed);
-            if !matches!(tried, Tried::Allowed) {
-                // What was refused never began, and to a producer it is fatal that it cannot be aborted.
-                producer = self.prober()?;
-                if let Err(error) = producer.init_transactions(PATIENCE) {
-                    let fault = self.unreachable(producer.context(), &error);
-                    return Err(fault);
-                }
-            }
-            if let Tried::Refused(RDKafkaErrorCode::GroupAuthorizationFailed) = tried {
-                group = Some(tried);
-                continue;
-            }
-            let grant = self.grant("Write", &format!("--topic {name}"));
-            let (verdict, why) = if Topic::INPUTS.contains(&topic) {
-                (Verdict::Warning, "what HTTP and `deferd submit` hand in cannot be taken")
-            } else {
-                (Verdict::Bad, "each step writes it, or fails")
-            };
-            found.extend(finding(verdict, &name, "write", tried, why, grant));
         }
-        if let Some(tried) = group {
-            let grant = self.grant("Read", &format!("--group {}", self.group));
-            let why = "no process can join it, and no position is kept";
-            found.extend(finding(Verdict::Bad, "group", "use the group", tried, why, grant));
-        }
-        if found.is_empty() {
-            let says = "we may read, commit and write all that we must";
-            found.push(Finding::ok("rights", says));
+        if is_any_there && found.is_empty() {
+            found.push(Finding::ok(RIGHTS, "we may read, commit and write all that we must"));
         }
         Ok(found)
+    }
+
+    /// What came of trying topics: one finding for all that lack the same right with the same effect.
+    fn of_topics(&self, tried: &[(Right, Topic, Tried)]) -> Vec<Finding> {
+        let mut refused: BTreeMap<(&str, &str, Verdict), Vec<String>> = BTreeMap::new();
+        let mut found = Vec::new();
+        for (right, topic, tried) in tried {
+            let name = self.topic(*topic);
+            let (verdict, why) = right.effect(*topic);
+            match tried {
+                Tried::Allowed => {}
+                Tried::Refused(_) => {
+                    refused.entry((right.operation(), why, verdict)).or_default().push(name);
+                }
+                Tried::Unclear(error) => {
+                    let operation = right.operation();
+                    let says = format!("whether we may {operation} it cannot be told: {error}");
+                    let advice = format!(
+                        "if not: {}",
+                        self.grant_topics(operation, std::slice::from_ref(&name))
+                    );
+                    found.push(Finding::new(Verdict::Unknown, name, says, why, advice));
+                }
+            }
+        }
+        for ((operation, why, verdict), names) in refused {
+            let says = format!("we may not {} {}", operation.to_lowercase(), names.join(", "));
+            let advice = self.grant_topics(operation, &names);
+            found.push(Finding::new(verdict, RIGHTS, says, why, advice));
+        }
+        found
+    }
+
+    /// What came of trying something that is no topic.
+    fn of_others(&self, right: Right, tried: &Tried) -> Option<Finding> {
+        let (what, grant, why) = if right == Right::Group {
+            let grant = self.grant(right.operation(), &format!("--group {}", self.group));
+            ("use the group", grant, "no process can join it, and no position is kept")
+        } else {
+            let id = format!("--transactional-id {} --resource-pattern-type prefixed", self.group);
+            let grant = self.grant(right.operation(), &id);
+            ("make transactions", grant, "nothing can be decided: each step is one")
+        };
+        match tried {
+            Tried::Allowed => None,
+            Tried::Refused(_) => {
+                let says = format!("we may not {what}");
+                Some(Finding::new(Verdict::Bad, RIGHTS, says, why, grant))
+            }
+            Tried::Unclear(error) => {
+                let says = format!("whether we may {what} cannot be told: {error}");
+                Some(Finding::new(Verdict::Unknown, RIGHTS, says, why, format!("if not: {grant}")))
+            }
+        }
     }
 
     /// Reads at the end of a topic.
@@ -202,27 +273,6 @@ fn refusal(error: &KafkaError, said: &Said) -> Tried {
         Some(_) | None => {
             let last = said.last().map(|last| format!("; {last}")).unwrap_or_default();
             Tried::Unclear(format!("{error}{last}"))
-        }
-    }
-}
-
-/// What there is to say of a try; `None`: all is well.
-fn finding(
-    verdict: Verdict,
-    about: &str,
-    what: &str,
-    tried: Tried,
-    why: &str,
-    grant: String,
-) -> Option<Finding> {
-    match tried {
-        Tried::Allowed => None,
-        Tried::Refused(_) => {
-            Some(Finding::new(verdict, about, format!("we may not {what}"), why, grant))
-        }
-        Tried::Unclear(error) => {
-            let says = format!("whether we may {what} cannot be told: {error}");
-            Some(Finding::new(Verdict::Unknown, about, says, why, format!("if not: {grant}")))
         }
     }
 }

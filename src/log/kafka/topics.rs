@@ -33,7 +33,7 @@ pub enum Topic {
     Notifications,
     /// Inputs nobody could use.
     DeadLetters,
-    /// The state, user by user, compacted.
+    /// The state, piece by piece, compacted.
     Snapshots,
 }
 

@@ -43,6 +43,17 @@ impl Clock for BenchClock {
     }
 }
 
+/// The clock of the machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Real;
+
+impl Clock for Real {
+    fn now(&self) -> Timestamp {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Timestamp::from_millis(i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(0))
+    }
+}
+
 /// The inputs, in order, with the time each was logged.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -58,6 +69,17 @@ pub(crate) struct Stream {
 /// outcomes of attempts that this very stream caused, 5 % duplicates. One a millisecond; every other
 /// reachability fact is about somebody for whom something waits.
 pub(crate) fn stream(count: usize, users: u64, seed: u64) -> Stream {
+    stream_from(START, Duration::from_millis(1), count, users, seed)
+}
+
+/// The same mix, from another time on and at another pace.
+pub(crate) fn stream_from(
+    start: Timestamp,
+    pace: Duration,
+    count: usize,
+    users: u64,
+    seed: u64,
+) -> Stream {
     let mut random = Random(seed);
     let clock = BenchClock::default();
     let settings = Settings::default();
@@ -69,7 +91,7 @@ pub(crate) fn stream(count: usize, users: u64, seed: u64) -> Stream {
     let body = "x".repeat(150);
     while inputs.len() < count {
         let n = inputs.len() as u64;
-        let at = START + Duration::from_millis(n);
+        let at = start + pace * n as u32;
         let somebody = random.below(users);
         let known = waiting.get(random.below(waiting.len() as u64) as usize).copied();
         let expected = if random.below(2) == 0 { known.unwrap_or(somebody) } else { somebody };
@@ -145,7 +167,7 @@ pub(crate) fn stream(count: usize, users: u64, seed: u64) -> Stream {
     Stream { inputs, digest, bytes }
 }
 
-fn number(user: u64) -> String {
+pub(crate) fn number(user: u64) -> String {
     format!("tel:+1415{:07}", 1_000_000 + user)
 }
 
