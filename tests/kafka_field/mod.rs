@@ -212,6 +212,12 @@ impl Field {
     }
 }
 
+impl Drop for Field {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+    }
+}
+
 /// How many inputs the group has committed; `None`: nobody says.
 fn committed(cluster: &Cluster) -> Option<u64> {
     use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -256,14 +262,21 @@ fn load(cluster: &Cluster, seed: u64, sent: &AtomicU64, stop: &AtomicBool) {
             n += 1;
             let (topic, user, event) = event(&mut chance, seed, n);
             let topic = cluster.topic(topic);
-            let record = BaseRecord::to(&topic).key(&user).payload(&event);
-            producer.send(record).unwrap();
+            let mut record = BaseRecord::to(&topic).key(&user).payload(&event);
+            // Where the broker is away for long, the queue is full.
+            while let Err((_, again)) = producer.send(record) {
+                if stop.load(Ordering::SeqCst) {
+                    return;
+                }
+                producer.poll(Duration::from_millis(100));
+                record = again;
+            }
+            sent.fetch_add(1, Ordering::SeqCst);
         }
         producer.poll(Duration::ZERO);
         std::thread::sleep(Duration::from_millis(10));
     }
     producer.flush(Duration::from_secs(120)).unwrap();
-    sent.fetch_add(n, Ordering::SeqCst);
 }
 
 /// Something about one of a few users; now and then something that nobody can use.

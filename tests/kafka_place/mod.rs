@@ -22,21 +22,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The broker of this working copy, which is started where it does not run, and ends soon after the last
 /// of the test programs that use it.
-#[allow(dead_code, reason = "not every test does")]
 fn bootstrap() -> &'static str {
     static BOOTSTRAP: OnceLock<String> = OnceLock::new();
-    // A port of its own: other working copies have brokers on this machine too.
-    BOOTSTRAP.get_or_init(|| start("kafka-tests", &["--port", "0"]))
+    BOOTSTRAP.get_or_init(|| start("kafka-tests", &["--port=0"]))
 }
 
-/// The first of six ports: two for the broker that all tests share, two for that of one test, and two for
-/// a proxy before that one. Two working copies on one machine have ports of their own.
-fn port() -> u32 {
-    let root = env!("CARGO_MANIFEST_DIR");
-    20_000 + root.bytes().fold(7_u32, |sum, b| (sum * 31 + u32::from(b)) % 2000) * 6
-}
-
-/// Starts a broker in this folder of target/; where it is found.
+/// Starts a broker in this folder of target/; where it is found. Port 0 is one of its own: other working
+/// copies have brokers on this machine too.
 fn start(folder: &str, more: &[&str]) -> String {
     let root = env!("CARGO_MANIFEST_DIR");
     let done = Command::new(format!("{root}/ops/kafka/broker"))
@@ -51,12 +43,6 @@ fn start(folder: &str, more: &[&str]) -> String {
     last.unwrap_or_else(|| panic!("no broker: {said}{why}")).to_owned()
 }
 
-/// The same, on ports that stay when it is started again, with a listener behind a proxy.
-fn start_alone(folder: &str) -> String {
-    let (plain, proxy) = ((port() + 2).to_string(), (port() + 4).to_string());
-    start(folder, &["--port", &plain, "--proxy", &proxy])
-}
-
 /// A broker that a test has for itself, until it is dropped.
 pub(crate) struct Broker {
     bootstrap: String,
@@ -67,7 +53,7 @@ impl Broker {
     pub(crate) fn start(name: &str) -> Self {
         let folder = format!("kafka-tests-{name}");
         let data = format!("{}/target/{folder}", env!("CARGO_MANIFEST_DIR"));
-        Self { bootstrap: start_alone(&folder), data }
+        Self { bootstrap: start(&folder, &["--port=0", "--proxy=0"]), data }
     }
 
     /// One with the three listeners of --secure beside the plain one, for all tests of a program: it is
@@ -77,7 +63,7 @@ impl Broker {
         SECURE.get_or_init(|| {
             let folder = "kafka-tests-secure";
             let data = format!("{}/target/{folder}", env!("CARGO_MANIFEST_DIR"));
-            Self { bootstrap: start(folder, &["--port", "0", "--secure"]), data }
+            Self { bootstrap: start(folder, &["--port=0", "--secure"]), data }
         })
     }
 
@@ -96,35 +82,36 @@ impl Broker {
         Place::at(&self.bootstrap, name, partitions)
     }
 
-    /// Where clients of its second listener come to: a proxy is to be there, before the port after it.
-    pub(crate) fn proxied(&self) -> u16 {
-        u16::try_from(port() + 4).expect("a port")
+    /// Where clients of one more listener are told to come to: a proxy is to be there, before the port after
+    /// it.
+    pub(crate) fn proxied(&self) -> String {
+        self.at(5)
     }
 
-    /// KILL: it is gone, until it is started again with what it kept.
-    pub(crate) fn again(&self) {
-        self.go_on();
-        let folder = self.data.rsplit('/').next().expect("a folder");
-        assert_eq!(start_alone(folder), self.bootstrap);
-    }
-
-    /// Goes on if it was stopped; it may be gone.
-    fn go_on(&self) {
-        let pid = std::fs::read_to_string(format!("{}/broker.pid", self.data)).unwrap_or_default();
-        let _ = Command::new("kill").args(["-CONT", pid.trim()]).stderr(Stdio::null()).status();
-    }
-
-    /// STOP: it hangs; CONT: it goes on.
+    /// KILL: it is gone, until it is started again; STOP: it hangs; CONT: it goes on.
     pub(crate) fn signal(&self, name: &str) {
-        let pid = std::fs::read_to_string(format!("{}/broker.pid", self.data)).expect("its pid");
-        let done = Command::new("kill").args([&format!("-{name}"), pid.trim()]).status();
-        assert!(done.expect("kill runs").success());
+        assert!(self.signalled(name));
+    }
+
+    fn signalled(&self, name: &str) -> bool {
+        let pid = std::fs::read_to_string(format!("{}/broker.pid", self.data)).unwrap_or_default();
+        let done = Command::new("kill").args([&format!("-{name}"), pid.trim()]).output();
+        done.is_ok_and(|done| done.status.success())
+    }
+
+    /// Has it run, with what it kept, whatever became of it.
+    pub(crate) fn again(&self) {
+        self.signalled("CONT");
+        let folder = self.data.rsplit('/').next().expect("a folder");
+        let (_, port) = self.bootstrap.rsplit_once(':').expect("host:port");
+        let at = start(folder, &[&format!("--port={port}"), "--proxy=0"]);
+        assert_eq!(at, self.bootstrap);
     }
 }
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        self.go_on();
+        self.signalled("CONT");
         let script = format!("{}/ops/kafka/broker", env!("CARGO_MANIFEST_DIR"));
         let done = Command::new(script).args(["clean", "--data", &self.data]).output();
         assert!(done.is_ok_and(|done| done.status.success()) || std::thread::panicking());
@@ -137,7 +124,6 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    #[allow(dead_code, reason = "not every test does")]
     pub(crate) fn new(name: &str, partitions: i32) -> Self {
         Self::at(bootstrap(), name, partitions)
     }
@@ -289,10 +275,6 @@ impl Place {
     }
 }
 
-/// A record: partition, offset, key, payload.
-#[allow(dead_code, reason = "not every test does")]
-pub(crate) type Stored = (u32, u64, Option<String>, serde_json::Value);
-
 /// Writes in transactions.
 pub(crate) struct Writer {
     producer: BaseProducer,
@@ -328,6 +310,10 @@ impl Writer {
         self.producer.abort_transaction(PATIENCE).expect("it is aborted");
     }
 }
+
+/// A record: partition, offset, key, payload.
+#[allow(dead_code, reason = "not every test does")]
+pub(crate) type Stored = (u32, u64, Option<String>, serde_json::Value);
 
 /// Waits for what an admin client answers: it has threads of its own.
 fn wait<T>(answer: impl Future<Output = T>) -> T {

@@ -63,18 +63,18 @@ impl Shared {
     }
 }
 
-/// Passes on to the port after its own, until the process ends.
+/// Passes on to a broker, until the process ends.
 pub struct Proxy(Arc<Shared>);
 
 impl Proxy {
-    pub fn start(port: u16) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    pub fn start(at: &str, broker: String) -> Self {
+        let listener = TcpListener::bind(at).unwrap();
         let shared = Arc::new(Shared { rule: Mutex::new(Rule::Pass), changed: Condvar::new() });
         let proxy = Self(Arc::clone(&shared));
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 // The broker may be away: so is the client's connection then.
-                let Ok(broker) = TcpStream::connect(("127.0.0.1", port + 1)) else { continue };
+                let Ok(broker) = TcpStream::connect(&broker) else { continue };
                 pass_on(&client, &broker, &shared);
             }
         });

@@ -303,10 +303,8 @@ impl Crew {
         for (number, mut round, chunks) in rounds {
             let kept = worker.log().keep_chunks(number, &mut round, &chunks);
             if kept.is_err() {
-                let partitions = worker.partitions_mut().iter_mut();
-                partitions
-                    .filter(|partition| partition.number == number)
-                    .for_each(Partition::doubt);
+                // The log has dropped what was open: each goes on from its journal.
+                worker.partitions_mut().iter_mut().for_each(Partition::give_up);
             }
             if let Some(hold) = self.crew.get_mut(&number) {
                 hold.kept(number, round, kept, chunks.iter().any(|chunk| chunk.is_last));

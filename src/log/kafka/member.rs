@@ -13,23 +13,23 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 
 use super::client::{Cluster, KafkaFault};
+use super::ends::Ahead;
 use super::group::{Change, Group};
 use super::inputs::{Inputs, PerTopic};
 use super::reader::{Next, Reader};
+use super::rejoin::subscribed;
 use super::said::Said;
 use super::topics::Topic;
 use super::transaction::{Cost, Transactions};
 use crate::domain::time::Timestamp;
 use crate::engine::ports::{Batch, Clock, Log, LogError, Position, Received};
 
-mod ends;
-
-use self::ends::Ahead;
-
 /// The longest wait for a broker's answer in one call: the group must hear of us in between.
 pub(super) const CALL: Duration = Duration::from_secs(2);
 /// The longest wait for inputs: whoever asks something waits as long.
 const PATIENCE: Duration = Duration::from_millis(20);
+/// A poll ends when so many calls have brought no record: some of them bring something else.
+const EVENTS: usize = 64;
 /// Inputs of one transaction, at most.
 const MOST: usize = 20_000;
 
@@ -59,29 +59,31 @@ pub struct Options {
 pub(super) struct Owned {
     /// How far its restore has come.
     pub(super) phase: Phase,
-    /// What the group had as its offsets when it was given to us.
+    /// What the group had as its offsets when it was given to us, or as we committed them.
     pub(super) group: PerTopic<Option<u64>>,
+    /// Whether it has flowed since it was given to us.
+    pub(super) has_flowed: bool,
     /// The next offset of each input topic, after the last commit.
     committed: PerTopic<u64>,
     /// The same, as polled.
-    polled: PerTopic<u64>,
+    pub(super) polled: PerTopic<u64>,
     /// Whether it is fetched from.
-    flows: bool,
+    pub(super) flows: bool,
     /// Up to when every input has been polled.
     taken_up_to: Timestamp,
     /// The ends of the input topics at an instant: when they are reached, all was taken up to then.
-    ends: Option<(Timestamp, PerTopic<u64>)>,
+    pub(super) ends: Option<(Timestamp, PerTopic<u64>)>,
     /// Stretches that hold no input: marks of transactions, and what was aborted.
-    empty: PerTopic<Range<u64>>,
+    pub(super) empty: PerTopic<Range<u64>>,
     /// What was polled when such stretches were last looked for before these ends.
-    looked: Option<PerTopic<u64>>,
+    pub(super) looked: Option<PerTopic<u64>>,
     /// Records of it were sent since the last commit.
     sent: bool,
 }
 
 impl Owned {
     /// How far it has come in each topic: what was polled, and what need not be.
-    fn reached(&self) -> PerTopic<u64> {
+    pub(super) fn reached(&self) -> PerTopic<u64> {
         let mut reached = self.polled;
         for (next, empty) in reached.iter_mut().zip(&self.empty) {
             if empty.contains(next) {
@@ -92,7 +94,7 @@ impl Owned {
     }
 
     /// Whether it has reached the ends that were last looked up.
-    fn reaches(&self, ends: &PerTopic<u64>) -> bool {
+    pub(super) fn reaches(&self, ends: &PerTopic<u64>) -> bool {
         self.reached().iter().zip(ends).all(|(next, end)| next >= end)
     }
 }
@@ -119,16 +121,18 @@ pub struct Member<C> {
     /// Asks how far the inputs reach: on a connection that fetches it would wait behind a fetch.
     pub(super) asker: BaseConsumer<Said>,
     /// Looks at what stands between what was polled and an end.
-    ahead: Ahead,
+    pub(super) ahead: Ahead,
     transactions: Transactions<C>,
     pub(super) journal: Reader,
     journal_topic: String,
     snapshots: String,
     outputs: BTreeMap<&'static str, String>,
     pub(super) owned: BTreeMap<u32, Owned>,
-    changes: VecDeque<Change>,
+    pub(super) changes: VecDeque<Change>,
     /// The journal that is being read, and whether its end was met.
     reading: Option<(u32, bool)>,
+    /// Inputs that came when none were wanted.
+    early: Vec<Received>,
     /// Inputs polled since the last commit, and when the first of them was.
     since: Option<(usize, Timestamp)>,
     /// Whether the last poll brought anything.
@@ -150,11 +154,8 @@ impl<C: Clock + Clone> Member<C> {
     ///
     /// [`KafkaFault`]: a client cannot be made, or the journal's topic is not there.
     pub fn join(cluster: &Cluster, options: Options, clock: C) -> Result<Self, KafkaFault> {
-        let consumer = cluster.member(options.shard, Group::default())?;
         let inputs = Inputs::of(cluster);
-        consumer
-            .subscribe(&inputs.names())
-            .map_err(|error| KafkaFault::refused("join the group", &error))?;
+        let consumer = subscribed(cluster, options.shard, &inputs)?;
         let outputs = Topic::ALL.map(|topic| (topic.name(), cluster.topic(topic)));
         Ok(Self {
             transactions: Transactions::new(cluster, options.shard, clock.clone()),
@@ -172,6 +173,7 @@ impl<C: Clock + Clone> Member<C> {
             owned: BTreeMap::new(),
             changes: VecDeque::new(),
             reading: None,
+            early: Vec::new(),
             since: None,
             brings: false,
             fault: None,
@@ -215,6 +217,7 @@ impl<C: Clock + Clone> Member<C> {
                 }
                 Change::Revoked { .. } => {
                     self.owned.clear();
+                    self.early.clear();
                     self.stop_reading();
                 }
             }
@@ -225,9 +228,10 @@ impl<C: Clock + Clone> Member<C> {
 
     /// Drops what was polled and sent since the last commit; the partitions concerned wait until they are
     /// resumed.
-    fn drop_open(&mut self) {
+    pub(super) fn drop_open(&mut self) {
         self.transactions.abort();
         self.since = None;
+        self.early.clear();
         let mut stopped = Vec::new();
         for (number, owned) in &mut self.owned {
             if owned.flows && (owned.sent || owned.polled != owned.committed) {
@@ -263,11 +267,12 @@ impl<C: Clock + Clone> Member<C> {
                 *next = offset + 1;
                 Ok(Some(received))
             }
+            Some(Err(error)) if self.is_forgotten(&error) => Err(self.join_anew()),
             Some(Err(error)) => self.judge(&error).map_or(Ok(None), Err),
         }
     }
 
-    fn stop_reading(&mut self) {
+    pub(super) fn stop_reading(&mut self) {
         if let Some((number, _)) = self.reading.take()
             && let Err(fault) = self.journal.leave(number)
         {
@@ -298,9 +303,8 @@ impl<C: Clock + Clone> Log for Member<C> {
             self.drop_open();
             return Err(fault);
         }
-        let mut received = Vec::new();
-        let mut patience = patience.min(PATIENCE);
-        // Where nothing is wanted nothing flows, and a poll only serves the group.
+        let mut received = std::mem::take(&mut self.early);
+        let (mut patience, mut events) = (patience.min(PATIENCE), 0);
         while received.len() < most.max(1) {
             let polled = self.poll_one(patience);
             if self.follow_group() {
@@ -313,6 +317,8 @@ impl<C: Clock + Clone> Log for Member<C> {
             }
             match polled {
                 Ok(Some(input)) => received.push(input),
+                // What happened while nobody polled stands before the records.
+                Ok(None) if events < EVENTS => events += 1,
                 Ok(None) => break,
                 Err(fault) => {
                     self.fault = Some(fault);
@@ -320,6 +326,10 @@ impl<C: Clock + Clone> Log for Member<C> {
                 }
             }
             patience = Duration::ZERO;
+        }
+        if most == 0 {
+            self.early = received;
+            return Ok(Vec::new());
         }
         self.brings = !received.is_empty();
         if self.brings {
@@ -453,11 +463,13 @@ impl<C: Clock + Clone> Log for Member<C> {
         let sought = self.consumer.seek_partitions(list, CALL).map_err(unavailable)?;
         sought.elements().iter().try_for_each(|element| element.error()).map_err(unavailable)?;
         let Some(owned) = self.owned.get_mut(&partition) else { return Ok(()) };
+        self.early.retain(|input| input.position.partition != partition);
         owned.committed = next;
         owned.polled = next;
         owned.group = next.map(Some);
         owned.ends = None;
         owned.flows = true;
+        owned.has_flowed = true;
         let list = self.inputs.list([(partition, offsets)]).map_err(unavailable)?;
         self.consumer.resume(&list).map_err(unavailable)
     }

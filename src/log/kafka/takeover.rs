@@ -13,11 +13,12 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::client::KafkaFault;
 use super::find::Found;
-use super::member::{CALL, Member, Phase, unavailable};
+use super::inputs::PerTopic;
+use super::member::{CALL, Lost, Member, Phase, unavailable};
 use super::reader::{Next, Reader};
 use super::snapshots::{self, Round};
 use super::topics::Topic;
-use crate::engine::ports::{Clock, LogError};
+use crate::engine::ports::{Clock, LogError, Position};
 use crate::engine::state::State;
 use crate::record::journal::Record;
 
@@ -96,6 +97,72 @@ impl<C: Clock + Clone> Member<C> {
             }
         }
         Ok(true)
+    }
+
+    /// Where the inputs of a partition go on: after what the journal took, else where the group stood,
+    /// else at the oldest.
+    pub(super) fn next_offsets(
+        &self,
+        number: u32,
+        after: &[Position],
+    ) -> Result<PerTopic<u64>, LogError> {
+        let mut next = [0; 3];
+        let owned = self.owned.get(&number);
+        let group = owned.map(|owned| owned.group).unwrap_or_default();
+        // Later a commit of ours whose answer was lost may have moved both.
+        let is_new = owned.is_some_and(|owned| !owned.has_flowed);
+        for ((name, group), next) in self.inputs.names().into_iter().zip(group).zip(&mut next) {
+            let partition = i32::try_from(number).unwrap_or(i32::MAX);
+            let (low, high) =
+                self.asker.fetch_watermarks(name, partition, CALL).map_err(unavailable)?;
+            let (low, high) = (low.cast_unsigned(), high.cast_unsigned());
+            let taken = after
+                .iter()
+                .find(|position| position.partition == number && *position.topic == *name);
+            let journal = taken.map(|position| position.offset + 1);
+            if let Some(journal) = journal
+                && group != Some(journal)
+                && is_new
+            {
+                let group = group.map_or_else(|| "nowhere".to_owned(), |at| format!("at {at}"));
+                tracing::warn!(
+                    "{name}/{number}: the group stands {group}, the journal goes on at {journal}: the \
+                     journal has the word"
+                );
+            }
+            *next = match journal.or(group) {
+                None => low,
+                Some(next) if (low..=high).contains(&next) => next,
+                Some(next) => self.lost(name, number, next, low, high)?,
+            };
+        }
+        Ok(next)
+    }
+
+    /// Inputs are gone before they were taken: a person decides, beforehand or now.
+    fn lost(
+        &self,
+        name: &str,
+        number: u32,
+        next: u64,
+        low: u64,
+        high: u64,
+    ) -> Result<u64, LogError> {
+        let what = if next < low {
+            format!("{name}/{number}: {} inputs from {next} on were removed untaken", low - next)
+        } else {
+            format!("{name}/{number} ends at {high} and {next} comes next: it was made anew")
+        };
+        match self.options.lost {
+            Lost::Stop => Err(LogError::Corrupt(format!(
+                "{what}; to go on with the oldest that is there, at {low}, start once with --set \
+                 kafka.lost_inputs=skip"
+            ))),
+            Lost::Skip => {
+                tracing::error!("{what}; it goes on at {low}, as kafka.lost_inputs says");
+                Ok(low)
+            }
+        }
     }
 
     /// What an error of the consumer means; `None`: it passes by itself.

@@ -1,4 +1,4 @@
-//! How far the inputs reach, where they go on, and what stands in between that is no input.
+//! How far the inputs reach, and what stands before their ends that is no input.
 //!
 //! A transaction ends with a mark, which has an offset of its own and is handed to nobody, as is what was
 //! aborted. So a topic that others write in transactions ends beyond the last record that anybody gets: no
@@ -13,13 +13,13 @@ use std::time::Duration;
 use rdkafka::Offset;
 use rdkafka::consumer::Consumer as _;
 
-use super::{CALL, Lost, Member, unavailable};
+use super::client::{Cluster, KafkaFault};
+use super::inputs::PerTopic;
+use super::member::{CALL, Member, Owned};
+use super::reader::{Next, Reader};
+use super::topics::Topic;
 use crate::domain::time::Timestamp;
-use crate::engine::ports::{Clock, LogError, Position};
-use crate::log::kafka::client::{Cluster, KafkaFault};
-use crate::log::kafka::inputs::PerTopic;
-use crate::log::kafka::reader::{Next, Reader};
-use crate::log::kafka::topics::Topic;
+use crate::engine::ports::Clock;
 
 /// So long what stands before an end may be on its way to us.
 const ON_ITS_WAY: Duration = Duration::from_millis(20);
@@ -74,7 +74,7 @@ impl Ahead {
 impl<C: Clock + Clone> Member<C> {
     /// Where a partition's ends are not reached and nothing comes: whether anything stands before them.
     pub(super) fn look_ahead(&mut self, partition: u32, now: Timestamp) {
-        let waits = |owned: &super::Owned| {
+        let waits = |owned: &Owned| {
             owned.ends.is_some_and(|(at, ends)| {
                 owned.flows
                     && now >= at + ON_ITS_WAY
@@ -116,68 +116,6 @@ impl<C: Clock + Clone> Member<C> {
         }
     }
 
-    /// Where the inputs of a partition go on: after what the journal took, else where the group stood,
-    /// else at the oldest.
-    pub(super) fn next_offsets(
-        &self,
-        number: u32,
-        after: &[Position],
-    ) -> Result<PerTopic<u64>, LogError> {
-        let mut next = [0; 3];
-        let group = self.owned.get(&number).map(|owned| owned.group).unwrap_or_default();
-        for ((name, group), next) in self.inputs.names().into_iter().zip(group).zip(&mut next) {
-            let partition = i32::try_from(number).unwrap_or(i32::MAX);
-            let (low, high) =
-                self.asker.fetch_watermarks(name, partition, CALL).map_err(unavailable)?;
-            let (low, high) = (low.cast_unsigned(), high.cast_unsigned());
-            let taken = after
-                .iter()
-                .find(|position| position.partition == number && *position.topic == *name);
-            let journal = taken.map(|position| position.offset + 1);
-            if let Some(journal) = journal
-                && group != Some(journal)
-            {
-                let group = group.map_or_else(|| "nowhere".to_owned(), |at| format!("at {at}"));
-                tracing::warn!(
-                    "{name}/{number}: the group stands {group}, the journal goes on at {journal}: the \
-                     journal has the word"
-                );
-            }
-            *next = match journal.or(group) {
-                None => low,
-                Some(next) if (low..=high).contains(&next) => next,
-                Some(next) => self.lost(name, number, next, low, high)?,
-            };
-        }
-        Ok(next)
-    }
-
-    /// Inputs are gone before they were taken: a person decides, beforehand or now.
-    fn lost(
-        &self,
-        name: &str,
-        number: u32,
-        next: u64,
-        low: u64,
-        high: u64,
-    ) -> Result<u64, LogError> {
-        let what = if next < low {
-            format!("{name}/{number}: {} inputs from {next} on were removed untaken", low - next)
-        } else {
-            format!("{name}/{number} ends at {high} and {next} comes next: it was made anew")
-        };
-        match self.options.lost {
-            Lost::Stop => Err(LogError::Corrupt(format!(
-                "{what}; to go on with the oldest that is there, at {low}, start once with --set \
-                 kafka.lost_inputs=skip"
-            ))),
-            Lost::Skip => {
-                tracing::error!("{what}; it goes on at {low}, as kafka.lost_inputs says");
-                Ok(low)
-            }
-        }
-    }
-
     /// How many inputs wait now, by partition.
     #[must_use]
     pub fn lags(&self) -> BTreeMap<u32, u64> {
@@ -185,7 +123,7 @@ impl<C: Clock + Clone> Member<C> {
         let asked = self.inputs.list(flowing().map(|(number, _)| (*number, [Offset::End; 3])));
         let found = asked.and_then(|list| self.asker.offsets_for_times(list, LOOK));
         let Ok(found) = found else { return BTreeMap::new() };
-        let lag = |(number, owned): (&u32, &super::Owned)| {
+        let lag = |(number, owned): (&u32, &Owned)| {
             let ends = self.inputs.offsets(&found, *number).into_iter().zip(owned.reached());
             let waits = ends.map(|(end, next)| end.unwrap_or(next).saturating_sub(next));
             (*number, waits.sum())
