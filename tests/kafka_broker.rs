@@ -146,7 +146,7 @@ fn a_slow_broker_costs_a_producer_and_nothing_else() {
     let seed = number("DEFERD_SEED", 23);
     let turn = Turn::wait();
     let mut field = turn.field("slow");
-    field.backlog(seed, 30_000);
+    field.backlog(seed, 150_000);
     let small = ["kafka.librdkafka.queue.buffering.max.messages=100"];
     let mut member = field.member_with("a", &small);
     member.wait_for("ready");

@@ -31,6 +31,8 @@ pub struct Partition {
     /// What was decided since the last commit.
     step: Option<Step>,
     standing: Standing,
+    /// The record that came next when the journal had been followed.
+    followed_to: u64,
 }
 
 /// How the state stands to the journal.
@@ -60,6 +62,7 @@ impl Partition {
             new_policy: None,
             step: None,
             standing: Standing::New,
+            followed_to: 0,
         }
     }
 
@@ -79,6 +82,12 @@ impl Partition {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.standing == Standing::Whole
+    }
+
+    /// The record that came next when the journal had been followed, and nothing was decided yet.
+    #[must_use]
+    pub fn followed_to(&self) -> u64 {
+        self.followed_to
     }
 
     /// Decides by another policy from the next step on; the journal keeps who changed it by hand.
@@ -134,6 +143,7 @@ impl Partition {
     /// The journal holds no more lines: what the state says is so, and steps may begin.
     pub fn is_followed(&mut self, settings: &Settings) {
         let before = std::mem::replace(&mut self.standing, Standing::Whole);
+        self.followed_to = self.state.next_seq;
         if before == Standing::New {
             let policy = Arc::clone(&self.state.policy);
             self.alarms = Alarms::of(self.state.users.arm(|user| user.wake_at(&policy)));

@@ -253,6 +253,7 @@ impl Crew {
                     self.registry
                         .counter(&measures::REBALANCES, &[&self.shard.to_string()])
                         .increment(1);
+                    self.pending.add(&self.joining);
                     for number in partitions {
                         self.let_go(worker, number);
                     }
@@ -507,7 +508,7 @@ fn identity(whose: &str, partition: u32) -> u128 {
 
 fn restored(partition: &Partition, watch: Stopwatch, from: u64, registry: &Registry) {
     let (number, took) = (partition.number, watch.elapsed());
-    let (users, seq) = (partition.state().users.len(), partition.state().next_seq);
+    let (users, seq) = (partition.state().users.len(), partition.followed_to());
     registry.gauge(&measures::RESTORE, &[&number.to_string()]).set(took.as_secs_f64());
     let milliseconds = took.as_millis();
     tracing::info!(partition = number, users, replayed = seq - from, seq, milliseconds, "restored");

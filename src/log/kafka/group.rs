@@ -79,9 +79,10 @@ impl ConsumerContext for Group {
             .filter_map(|element| u32::try_from(element.partition()).ok())
             .collect();
         let done = if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            // Where each goes on is known once its journal was followed: until then nothing is fetched.
+            // Where each goes on is known once its journal was followed: until then nothing is fetched. What
+            // is fetched all the same must not stand beyond that, nor where retention has been.
             let done = list
-                .set_all_offsets(Offset::Offset(0))
+                .set_all_offsets(Offset::Beginning)
                 .and_then(|()| consumer.assign(list))
                 .and_then(|()| consumer.pause(list));
             self.is_absent.store(false, Ordering::SeqCst);

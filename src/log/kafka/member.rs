@@ -59,6 +59,8 @@ pub struct Options {
 pub(super) struct Owned {
     /// How far its restore has come.
     pub(super) phase: Phase,
+    /// Since when its offsets are waited for.
+    pub(super) since: Option<Timestamp>,
     /// What the group had as its offsets when it was given to us, or as we committed them.
     pub(super) group: PerTopic<Option<u64>>,
     /// Whether it has flowed since it was given to us.
@@ -115,7 +117,7 @@ pub(super) enum Phase {
 pub struct Member<C> {
     pub(super) cluster: Cluster,
     pub(super) options: Options,
-    clock: C,
+    pub(super) clock: C,
     pub(super) inputs: Inputs,
     pub(super) consumer: BaseConsumer<Group>,
     /// Asks how far the inputs reach: on a connection that fetches it would wait behind a fetch.

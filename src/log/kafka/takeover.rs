@@ -7,6 +7,8 @@
 //!
 //! Source: KIP-447.
 
+use std::time::Duration;
+
 use rdkafka::Offset;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -21,6 +23,10 @@ use super::topics::Topic;
 use crate::engine::ports::{Clock, LogError, Position};
 use crate::engine::state::State;
 use crate::record::journal::Record;
+
+/// How long after its time a transaction may take to be ended by its coordinator, which looks every ten
+/// seconds.
+const HANGS: Duration = Duration::from_secs(15);
 
 impl<C: Clock + Clone> Member<C> {
     /// The newest snapshot of a partition, and the state that it is; `None`: there is none.
@@ -67,11 +73,24 @@ impl<C: Clock + Clone> Member<C> {
         let Some(owned) = self.owned.get_mut(&number) else { return Ok(false) };
         if owned.phase == Phase::Given {
             let list = self.inputs.list([(number, [Offset::Invalid; 3])]).map_err(unavailable)?;
+            let since = *owned.since.get_or_insert_with(|| self.clock.now());
             // There is no answer as long as a transaction that sent offsets is open.
-            let Ok(offsets) = self.consumer.committed_offsets(list, CALL / 10) else {
-                return Ok(false);
+            let offsets = match self.consumer.committed_offsets(list, CALL / 10) {
+                Ok(offsets) => Some(offsets),
+                // A coordinator ends each in its time. What hangs for longer was left by a broker's crash,
+                // and nobody can commit it any more; the journal has the word.
+                Err(error) if self.clock.now() > since + self.cluster.session_timeout + HANGS => {
+                    tracing::warn!(
+                        "partition {number}: the group's offsets have not been stable for longer than a \
+                         transaction lives ({error}): a transaction hangs, see kafka-transactions \
+                         find-hanging; the journal has the word on where the inputs go on"
+                    );
+                    None
+                }
+                Err(_) => return Ok(false),
             };
-            owned.group = self.inputs.offsets(&offsets, number);
+            let group = offsets.map(|offsets| self.inputs.offsets(&offsets, number));
+            owned.group = group.unwrap_or_default();
             owned.phase = Phase::Marked(self.journal.ends(number)?.high);
         }
         let Phase::Marked(mark) = owned.phase else { return Ok(true) };
