@@ -99,3 +99,23 @@ fn a_zombie_commits_nothing() {
     told(&format!("{rounds} zombies"), &found);
     assert!(found.epochs >= rounds, "nobody ever took over");
 }
+
+/// Two processes that have one name by mistake: the first has to end, and says why.
+#[test]
+fn of_two_with_one_name_one_ends() {
+    let mut field = Field::new("one-name");
+    field.feed(4);
+    let mut first = field.member("a");
+    first.wait_for("ready");
+    std::thread::sleep(Duration::from_secs(1));
+    // On another machine: this one's folder is locked.
+    let mut second = field.member_in("elsewhere", "a");
+    second.wait_for("ready");
+    let ended = first.ended();
+    let said = first.said();
+    assert_eq!(ended.code(), Some(1), "{said}");
+    let words = "another process of this group has kafka.instance = \"a\" too: give each its own";
+    assert!(said.contains(words), "{said}");
+    std::thread::sleep(Duration::from_secs(1));
+    told("two with one name", &field.end(vec![second]));
+}

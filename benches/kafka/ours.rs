@@ -131,6 +131,10 @@ impl Log for Watched<'_> {
         self.member.wants_more()
     }
 
+    fn keeps_what_waits(&self) -> bool {
+        self.member.keeps_what_waits()
+    }
+
     fn commit(&mut self) -> Result<(), LogError> {
         self.member.commit()?;
         self.window.committed(std::mem::take(&mut self.polled));

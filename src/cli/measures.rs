@@ -148,7 +148,7 @@ measures! {
 }
 
 /// What each label may hold. None of them is about one subscriber; whoever adds one says why not.
-pub const LABELS: [(&str, &str); 13] = [
+pub const LABELS: [(&str, &str); 14] = [
     ("version", "our version"),
     ("rules", "the version of our rules"),
     ("type", "a type of input, of those we know"),
@@ -157,6 +157,7 @@ pub const LABELS: [(&str, &str); 13] = [
     ("route", "a route of ours, never the path that was asked for"),
     ("status", "an HTTP status"),
     ("partition", "a partition's number"),
+    ("shard", "the number of a shard of this process"),
     ("state", "a state of a message"),
     ("sink", "a sink's name"),
     ("result", "how a try went"),

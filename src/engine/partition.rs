@@ -219,10 +219,12 @@ impl Partition {
         Done { records, ..step.done }
     }
 
-    /// Drops the step. Whether its records are durable only the journal can say; what rang rings again.
+    /// Drops the step, if one is under way. Whether its records are durable only the journal can say; what
+    /// rang rings again. Without a step too: the log may have dropped what it had polled.
     pub fn give_up(&mut self) {
-        let Some(step) = self.step.take() else { return };
-        self.rearm(step.rang);
+        if let Some(step) = self.step.take() {
+            self.rearm(step.rang);
+        }
         if self.standing == Standing::Whole {
             self.standing = Standing::Unsure;
         }

@@ -84,7 +84,8 @@ pub struct Batch {
 /// again; none that were committed do. An error drops what was written and not committed.
 pub trait Log {
     /// The next inputs, oldest first in each partition, at most `most`; waits for the first of them no
-    /// longer than `patience`, and returns none where none came. A call for none keeps a membership alive.
+    /// longer than `patience`, and returns none where none came. A call for none keeps a membership alive, and
+    /// loses none.
     ///
     /// # Errors
     ///

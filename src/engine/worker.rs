@@ -207,7 +207,14 @@ impl<L: Log, C: Clock> Worker<L, C> {
         patience: Duration,
         observer: &mut dyn Observer,
     ) -> Result<Done, WorkerError> {
-        let followed = self.catch_up()?;
+        let followed = match self.catch_up() {
+            Ok(followed) => followed,
+            Err(error) => {
+                // Who cannot read a journal now is a member all the same, and hears if it is no longer.
+                self.log.poll(0, Duration::ZERO)?;
+                return Err(error);
+            }
+        };
         if !self.partitions.iter().any(Partition::is_whole) {
             let patience = if followed > 0 { Duration::ZERO } else { patience };
             self.log.poll(0, patience)?;

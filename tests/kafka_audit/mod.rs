@@ -100,10 +100,26 @@ pub struct Found {
 
 /// Holds all that must hold of a cluster whose members have stopped, or have taken all there is.
 ///
-/// Every input is in the journal exactly once, a rejected one in the dead letters too; `seq` is dense and
-/// epochs rise; every decision is the same again; no alarm rang early or for nothing; and the outputs are
-/// those that follow from the journal, none missing and none more.
+/// Every input is in the journal exactly once, and what holds of [a journal](audit_journal).
 pub fn audit(cluster: &Cluster, partitions: i32) -> Found {
+    let (mut found, mut taken) = audit_journal(cluster, partitions);
+    for topic in Topic::INPUTS {
+        let name = cluster.topic(topic);
+        for stands in read(cluster, topic, partitions) {
+            found.inputs += 1;
+            let position = format!("{name}/{}/{}", stands.partition, stands.offset);
+            assert_eq!(taken.remove(&position), Some(1), "{position} in the journal");
+        }
+    }
+    assert!(taken.is_empty(), "in the journal, and no input: {taken:?}");
+    found
+}
+
+/// Holds what must hold of a journal, whatever became of the inputs; and how often it has each input.
+///
+/// `seq` is dense and epochs rise; every decision is the same again; no alarm rang early or for nothing; the
+/// outputs are those that follow from it, none missing and none more; what was rejected is a dead letter.
+pub fn audit_journal(cluster: &Cluster, partitions: i32) -> (Found, HashMap<String, u32>) {
     let mut found = Found::default();
     let mut taken: HashMap<String, u32> = HashMap::new();
     let mut expected: HashMap<(i32, Vec<u8>), i64> = HashMap::new();
@@ -123,15 +139,6 @@ pub fn audit(cluster: &Cluster, partitions: i32) -> Found {
         found.rang += usize::from(follow(state, &record, &place, stands.partition, &mut expected));
         state.apply(&record).unwrap_or_else(|error| panic!("{place}: {error}"));
     }
-    for topic in Topic::INPUTS {
-        let name = cluster.topic(topic);
-        for stands in read(cluster, topic, partitions) {
-            found.inputs += 1;
-            let position = format!("{name}/{}/{}", stands.partition, stands.offset);
-            assert_eq!(taken.remove(&position), Some(1), "{position} in the journal");
-        }
-    }
-    assert!(taken.is_empty(), "in the journal, and no input: {taken:?}");
     for topic in [Topic::Deliveries, Topic::Notifications] {
         for stands in read(cluster, topic, partitions) {
             found.commands += 1;
@@ -143,7 +150,7 @@ pub fn audit(cluster: &Cluster, partitions: i32) -> Found {
     let missing = expected.values().filter(|left| **left > 0).count();
     assert_eq!(missing, 0, "commands that the journal holds, and nobody sees");
     assert_eq!(read(cluster, Topic::DeadLetters, partitions).len(), found.rejected, "dead letters");
-    found
+    (found, taken)
 }
 
 /// Adds what follows from a record to what is expected. Whether it was an alarm, which is looked at.

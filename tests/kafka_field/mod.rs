@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use deferd::log::kafka::{Cluster, Topic};
+use deferd::record::journal::Record;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-use crate::kafka_audit::{Found, audit};
+use crate::kafka_audit::{Found, Stands, audit, read};
 use crate::kafka_place::Place;
 use crate::process::{Process, scratch};
 use crate::seeded::Chance;
@@ -33,7 +34,11 @@ pub struct Field {
 
 impl Field {
     pub fn new(name: &str) -> Self {
-        let place = Place::new(name, PARTITIONS);
+        Self::of(Place::new(name, PARTITIONS), name)
+    }
+
+    /// On any broker.
+    pub fn of(place: Place, name: &str) -> Self {
         let data = scratch(&format!("kafka-{name}"));
         Self { place, data, sent: Arc::default(), stop: Arc::default(), load: None }
     }
@@ -49,6 +54,15 @@ impl Field {
 
     /// The same, with more of the configuration.
     pub fn member_with(&self, name: &str, more: &[&str]) -> Process {
+        self.spawn(name, name, more)
+    }
+
+    /// The same, in a folder of another name.
+    pub fn member_in(&self, folder: &str, name: &str) -> Process {
+        self.spawn(folder, name, &[])
+    }
+
+    fn spawn(&self, folder: &str, name: &str, more: &[&str]) -> Process {
         let cluster = self.cluster();
         let sets = [
             "log=kafka".to_owned(),
@@ -65,7 +79,7 @@ impl Field {
         let sets = sets.iter().map(String::as_str).chain(more.iter().copied());
         let sets: Vec<String> = sets.map(|set| format!("--set={set}")).collect();
         let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
-        Process::spawn(&self.data.join(name), &sets, &[])
+        Process::spawn(&self.data.join(folder), &sets, &[])
     }
 
     /// Feeds it from here on, some hundred inputs a second.
@@ -75,10 +89,58 @@ impl Field {
         self.load = Some(std::thread::spawn(move || load(&cluster, seed, &sent, &stop)));
     }
 
+    /// Writes so many of these inputs at once; returns when they are there.
+    pub fn backlog(&self, seed: u64, inputs: u64) {
+        let (cluster, sender) = (self.cluster(), sender(self.cluster(), None));
+        let mut chance = Chance::new(seed);
+        for n in 0..inputs {
+            let (topic, user, event) = event(&mut chance, seed, n);
+            let topic = cluster.topic(topic);
+            sender.send(BaseRecord::to(&topic).key(&user).payload(&event)).unwrap();
+            sender.poll(Duration::ZERO);
+        }
+        sender.flush(Duration::from_secs(60)).unwrap();
+        self.sent.fetch_add(inputs, Ordering::SeqCst);
+    }
+
+    /// Waits for something.
+    pub fn wait<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+        let began = Instant::now();
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            assert!(began.elapsed() < Duration::from_secs(60), "{what}: not after a minute");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Waits until the members take inputs, after whatever happened.
+    pub fn goes_on(&self, members: &[&Process]) {
+        let (began, mut before) = (Instant::now(), None::<u64>);
+        loop {
+            let taken = committed(self.cluster());
+            if let (Some(before), Some(taken)) = (before, taken)
+                && taken > before
+            {
+                return;
+            }
+            before = before.or(taken);
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "nobody goes on: {}",
+                members.iter().map(|member| member.said()).collect::<String>()
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// Ends the load, and lets the members take what waits.
     pub fn pause(&mut self, members: &[&Process]) {
         self.stop.store(true, Ordering::SeqCst);
-        self.load.take().unwrap().join().unwrap();
+        if let Some(load) = self.load.take() {
+            load.join().unwrap();
+        }
         self.stop.store(false, Ordering::SeqCst);
         self.taken(members);
     }
@@ -94,7 +156,7 @@ impl Field {
     /// Loses all records of a topic.
     pub fn lose(&self, topic: Topic) {
         for partition in 0..PARTITIONS {
-            let records = crate::kafka_audit::read(self.cluster(), topic, PARTITIONS);
+            let records = read(self.cluster(), topic, PARTITIONS);
             let last = records
                 .iter()
                 .filter(|stands| stands.partition == partition)
@@ -103,6 +165,20 @@ impl Field {
                 self.place.remove_before(topic, partition, last as u64 + 1);
             }
         }
+    }
+
+    /// Waits until so many inputs are in the journal, whatever the group says.
+    pub fn journalled(&self, inputs: usize) {
+        self.wait("the inputs are journalled", || {
+            let journal = read(self.cluster(), Topic::Journal, PARTITIONS);
+            let is_of_input = |stands: &&Stands| Record::read(&stands.bytes).unwrap().pos.is_some();
+            (journal.iter().filter(is_of_input).count() >= inputs).then_some(())
+        });
+    }
+
+    /// How many inputs were sent.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::SeqCst)
     }
 
     /// Ends the load, lets the members take what waits, stops them, and audits.
@@ -123,12 +199,12 @@ impl Field {
         let sent = self.sent.load(Ordering::SeqCst);
         loop {
             let taken = committed(self.cluster());
-            if taken >= sent {
+            if taken.is_some_and(|taken| taken >= sent) {
                 return;
             }
             assert!(
                 began.elapsed() < Duration::from_secs(90),
-                "{taken} of {sent} were taken: {}",
+                "{taken:?} of {sent} were taken: {}",
                 members.iter().map(|member| member.said()).collect::<String>()
             );
             std::thread::sleep(Duration::from_millis(200));
@@ -136,8 +212,14 @@ impl Field {
     }
 }
 
-/// How many inputs the group has committed.
-fn committed(cluster: &Cluster) -> u64 {
+impl Drop for Field {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+    }
+}
+
+/// How many inputs the group has committed; `None`: nobody says.
+fn committed(cluster: &Cluster) -> Option<u64> {
     use rdkafka::consumer::{BaseConsumer, Consumer};
     use rdkafka::{Offset, TopicPartitionList};
     let consumer: BaseConsumer = ClientConfig::new()
@@ -151,20 +233,28 @@ fn committed(cluster: &Cluster) -> u64 {
             list.add_partition(&cluster.topic(topic), partition);
         }
     }
-    let Ok(offsets) = consumer.committed_offsets(list, Duration::from_secs(5)) else { return 0 };
+    let offsets = consumer.committed_offsets(list, Duration::from_secs(5)).ok()?;
     let offset = |offset| if let Offset::Offset(offset) = offset { offset as u64 } else { 0 };
-    offsets.elements().iter().map(|element| offset(element.offset())).sum()
+    Some(offsets.elements().iter().map(|element| offset(element.offset())).sum())
 }
 
-/// Produces events as a stranger would: a key, and Java's partitioner.
-fn load(cluster: &Cluster, seed: u64, sent: &AtomicU64, stop: &AtomicBool) {
-    let producer: BaseProducer = ClientConfig::new()
+/// A stranger who produces: a key, and Java's partitioner; in transactions of this name, if any.
+pub fn sender(cluster: &Cluster, transactions: Option<&str>) -> BaseProducer {
+    let mut config = ClientConfig::new();
+    config
         .set("bootstrap.servers", &cluster.brokers)
         .set("partitioner", "murmur2_random")
         .set("enable.idempotence", "true")
-        .set("linger.ms", "2")
-        .create()
-        .unwrap();
+        .set("linger.ms", "2");
+    if let Some(name) = transactions {
+        config.set("transactional.id", format!("{}{name}", cluster.prefix));
+    }
+    config.create().unwrap()
+}
+
+/// Produces events for as long as it may.
+fn load(cluster: &Cluster, seed: u64, sent: &AtomicU64, stop: &AtomicBool) {
+    let producer = sender(cluster, None);
     let mut chance = Chance::new(seed);
     let mut n = 0_u64;
     while !stop.load(Ordering::SeqCst) {
@@ -172,14 +262,21 @@ fn load(cluster: &Cluster, seed: u64, sent: &AtomicU64, stop: &AtomicBool) {
             n += 1;
             let (topic, user, event) = event(&mut chance, seed, n);
             let topic = cluster.topic(topic);
-            let record = BaseRecord::to(&topic).key(&user).payload(&event);
-            producer.send(record).unwrap();
+            let mut record = BaseRecord::to(&topic).key(&user).payload(&event);
+            // Where the broker is away for long, the queue is full.
+            while let Err((_, again)) = producer.send(record) {
+                if stop.load(Ordering::SeqCst) {
+                    return;
+                }
+                producer.poll(Duration::from_millis(100));
+                record = again;
+            }
+            sent.fetch_add(1, Ordering::SeqCst);
         }
         producer.poll(Duration::ZERO);
         std::thread::sleep(Duration::from_millis(10));
     }
     producer.flush(Duration::from_secs(120)).unwrap();
-    sent.fetch_add(n, Ordering::SeqCst);
 }
 
 /// Something about one of a few users; now and then something that nobody can use.

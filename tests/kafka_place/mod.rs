@@ -1,5 +1,7 @@
 //! Topics of a test's own on the real broker, and who writes them.
 
+#![allow(dead_code, reason = "each test takes what it needs")]
+
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -12,6 +14,7 @@ use deferd::log::kafka::{Cluster, Next, Reader, Topic};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -19,19 +22,18 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The broker of this working copy, which is started where it does not run, and ends soon after the last
 /// of the test programs that use it.
-#[allow(dead_code, reason = "not every test does")]
 fn bootstrap() -> &'static str {
     static BOOTSTRAP: OnceLock<String> = OnceLock::new();
-    BOOTSTRAP.get_or_init(|| start("kafka-tests", &[]))
+    BOOTSTRAP.get_or_init(|| start("kafka-tests", &["--port=0"]))
 }
 
-/// Starts a broker in this folder of target/; where it is found.
+/// Starts a broker in this folder of target/; where it is found. Port 0 is one of its own: other working
+/// copies have brokers on this machine too.
 fn start(folder: &str, more: &[&str]) -> String {
     let root = env!("CARGO_MANIFEST_DIR");
     let done = Command::new(format!("{root}/ops/kafka/broker"))
         .args(["start", "--data", &format!("{root}/target/{folder}")])
-        // A port of its own: other working copies have brokers on this machine too.
-        .args(["--port", "0", "--with-pid", &std::process::id().to_string()])
+        .args(["--with-pid", &std::process::id().to_string()])
         .args(more)
         .output()
         .expect("ops/kafka/broker runs");
@@ -42,18 +44,16 @@ fn start(folder: &str, more: &[&str]) -> String {
 }
 
 /// A broker that a test has for itself, until it is dropped.
-#[allow(dead_code, reason = "not every test does")]
 pub(crate) struct Broker {
     bootstrap: String,
     data: String,
 }
 
-#[allow(dead_code, reason = "not every test does")]
 impl Broker {
     pub(crate) fn start(name: &str) -> Self {
         let folder = format!("kafka-tests-{name}");
         let data = format!("{}/target/{folder}", env!("CARGO_MANIFEST_DIR"));
-        Self { bootstrap: start(&folder, &[]), data }
+        Self { bootstrap: start(&folder, &["--port=0", "--proxy=0"]), data }
     }
 
     /// One with the three listeners of --secure beside the plain one, for all tests of a program: it is
@@ -63,7 +63,7 @@ impl Broker {
         SECURE.get_or_init(|| {
             let folder = "kafka-tests-secure";
             let data = format!("{}/target/{folder}", env!("CARGO_MANIFEST_DIR"));
-            Self { bootstrap: start(folder, &["--secure"]), data }
+            Self { bootstrap: start(folder, &["--port=0", "--secure"]), data }
         })
     }
 
@@ -82,17 +82,36 @@ impl Broker {
         Place::at(&self.bootstrap, name, partitions)
     }
 
-    /// STOP: it hangs; CONT: it goes on.
+    /// Where clients of one more listener are told to come to: a proxy is to be there, before the port after
+    /// it.
+    pub(crate) fn proxied(&self) -> String {
+        self.at(5)
+    }
+
+    /// KILL: it is gone, until it is started again; STOP: it hangs; CONT: it goes on.
     pub(crate) fn signal(&self, name: &str) {
-        let pid = std::fs::read_to_string(format!("{}/broker.pid", self.data)).expect("its pid");
-        let done = Command::new("kill").args([&format!("-{name}"), pid.trim()]).status();
-        assert!(done.expect("kill runs").success());
+        assert!(self.signalled(name));
+    }
+
+    fn signalled(&self, name: &str) -> bool {
+        let pid = std::fs::read_to_string(format!("{}/broker.pid", self.data)).unwrap_or_default();
+        let done = Command::new("kill").args([&format!("-{name}"), pid.trim()]).output();
+        done.is_ok_and(|done| done.status.success())
+    }
+
+    /// Has it run, with what it kept, whatever became of it.
+    pub(crate) fn again(&self) {
+        self.signalled("CONT");
+        let folder = self.data.rsplit('/').next().expect("a folder");
+        let (_, port) = self.bootstrap.rsplit_once(':').expect("host:port");
+        let at = start(folder, &[&format!("--port={port}"), "--proxy=0"]);
+        assert_eq!(at, self.bootstrap);
     }
 }
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        self.signal("CONT");
+        self.signalled("CONT");
         let script = format!("{}/ops/kafka/broker", env!("CARGO_MANIFEST_DIR"));
         let done = Command::new(script).args(["clean", "--data", &self.data]).output();
         assert!(done.is_ok_and(|done| done.status.success()) || std::thread::panicking());
@@ -105,7 +124,6 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    #[allow(dead_code, reason = "not every test does")]
     pub(crate) fn new(name: &str, partitions: i32) -> Self {
         Self::at(bootstrap(), name, partitions)
     }
@@ -152,12 +170,51 @@ impl Place {
     }
 
     /// Removes what stands before an offset, as retention does.
-    #[allow(dead_code, reason = "not every test does")]
     pub(crate) fn remove_before(&self, topic: Topic, partition: i32, offset: u64) {
         let mut list = TopicPartitionList::new();
         let offset = Offset::Offset(offset.try_into().expect("a small offset"));
         list.add_partition_offset(&self.cluster.topic(topic), partition, offset).expect("a place");
         wait(self.admin().delete_records(&list, &AdminOptions::new())).expect("records go");
+    }
+
+    /// Removes a topic, and makes it anew.
+    pub(crate) fn make_anew(&self, topic: Topic, partitions: i32) {
+        let name = self.cluster.topic(topic);
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        wait(self.admin().delete_topics(&[&name], &options)).expect("the broker answers");
+        let new = [NewTopic::new(&name, partitions, TopicReplication::Fixed(1))];
+        // It is removed from the disk a moment after it is gone.
+        let made = (0..100).any(|_| {
+            let made = wait(self.admin().create_topics(&new, &options)).expect("it answers");
+            made.iter().all(Result::is_ok)
+                || (std::thread::sleep(Duration::from_millis(100)), false).1
+        });
+        assert!(made, "{name} is not made anew");
+    }
+
+    /// Forgets how far the group is; nobody may be in it.
+    pub(crate) fn forget_group(&self) {
+        let deleted =
+            wait(self.admin().delete_groups(&[&self.cluster.group], &AdminOptions::new()));
+        for group in deleted.expect("the broker answers") {
+            group.expect("it is removed");
+        }
+    }
+
+    /// Says how far the group is, in every partition of the inputs; nobody may be in it.
+    pub(crate) fn set_group(&self, partitions: i32, at: impl Fn(Topic, i32) -> i64) {
+        let mut config = self.client();
+        let consumer: BaseConsumer =
+            config.set("group.id", &self.cluster.group).create().expect("a consumer");
+        let mut list = TopicPartitionList::new();
+        for topic in Topic::INPUTS {
+            for partition in 0..partitions {
+                let offset = Offset::Offset(at(topic, partition));
+                let name = self.cluster.topic(topic);
+                list.add_partition_offset(&name, partition, offset).expect("an offset");
+            }
+        }
+        consumer.commit(&list, CommitMode::Sync).expect("it is committed");
     }
 
     /// The committed records of all partitions: partition, offset, key, payload.
@@ -183,7 +240,6 @@ impl Place {
     }
 
     /// Writes one record without a transaction.
-    #[allow(dead_code, reason = "not every test does")]
     pub(crate) fn write(&self, topic: Topic, partition: i32, line: &str) {
         let producer: BaseProducer = self.client().create().expect("a producer");
         let topic = self.cluster.topic(topic);
@@ -193,7 +249,6 @@ impl Place {
     }
 
     /// Writes a journal as members do: in transactions of several sizes, some aborted in between.
-    #[allow(dead_code, reason = "not every test does")]
     pub(crate) fn write_journal(&self, partition: i32, lines: &[String]) {
         let writer = self.transactional(&format!("journal-{partition}"));
         let mut rest = lines;
@@ -219,10 +274,6 @@ impl Place {
         Writer { producer, prefix: self.cluster.prefix.clone() }
     }
 }
-
-/// A record: partition, offset, key, payload.
-#[allow(dead_code, reason = "not every test does")]
-pub(crate) type Stored = (u32, u64, Option<String>, serde_json::Value);
 
 /// Writes in transactions.
 pub(crate) struct Writer {
@@ -254,12 +305,15 @@ impl Writer {
         self.end();
     }
 
-    #[allow(dead_code, reason = "not every test does")]
     pub(crate) fn abort(&self, topic: Topic, partition: i32, lines: impl Iterator<Item = String>) {
         self.begin(topic, partition, lines);
         self.producer.abort_transaction(PATIENCE).expect("it is aborted");
     }
 }
+
+/// A record: partition, offset, key, payload.
+#[allow(dead_code, reason = "not every test does")]
+pub(crate) type Stored = (u32, u64, Option<String>, serde_json::Value);
 
 /// Waits for what an admin client answers: it has threads of its own.
 fn wait<T>(answer: impl Future<Output = T>) -> T {
@@ -267,7 +321,6 @@ fn wait<T>(answer: impl Future<Output = T>) -> T {
 }
 
 /// The journal of one partition that decided these inputs, as `simulate` writes it.
-#[allow(dead_code, reason = "not every test does")]
 pub(crate) fn journal_of(inputs: &[serde_json::Value]) -> Vec<String> {
     journal_until(inputs, &[])
 }

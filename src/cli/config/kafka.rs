@@ -20,7 +20,7 @@ use crate::domain::policy::Expected;
 use crate::log::kafka::{Cluster, is_secret, refused_property};
 
 /// The keys of this table, and what each may be.
-pub(super) const KEYS: [(&str, Expected); 17] = [
+pub(super) const KEYS: [(&str, Expected); 18] = [
     ("kafka.brokers", BROKERS),
     ("kafka.group", NAME),
     ("kafka.instance", INSTANCE),
@@ -30,6 +30,7 @@ pub(super) const KEYS: [(&str, Expected); 17] = [
     ("kafka.session_timeout_seconds", Expected::Number { unit: "seconds", from: 3, to: 300 }),
     ("kafka.checkpoint_seconds", Expected::Number { unit: "seconds", from: 1, to: 86_400 }),
     ("kafka.snapshot_seconds", Expected::Number { unit: "seconds", from: 0, to: 604_800 }),
+    ("kafka.lost_inputs", Expected::Word(&["stop", "skip"])),
     ("kafka.security", Expected::Word(&["plaintext", "ssl", "sasl-plaintext", "sasl-ssl"])),
     ("kafka.ca_file", PATH),
     ("kafka.certificate_file", PATH),
@@ -112,6 +113,8 @@ pub struct Kafka {
     pub checkpoint_seconds: u32,
     /// How often a round of snapshots begins; 0: never.
     pub snapshot_seconds: u32,
+    /// What becomes of inputs that were removed before they were taken.
+    pub lost_inputs: LostInputs,
     /// How brokers are spoken to.
     pub security: Security,
     /// The authorities that brokers' certificates are held against; empty: the system's.
@@ -130,6 +133,16 @@ pub struct Kafka {
     pub sasl_password_file: PathBuf,
     /// Properties that librdkafka gets as they are.
     pub librdkafka: BTreeMap<String, Property>,
+}
+
+/// What becomes of inputs that were removed, or whose topic was made anew, before they were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LostInputs {
+    /// The member ends: a person decides.
+    Stop,
+    /// It goes on with the oldest that is there.
+    Skip,
 }
 
 /// How brokers are spoken to.
@@ -182,6 +195,7 @@ impl Default for Kafka {
             session_timeout_seconds: 15,
             checkpoint_seconds: 60,
             snapshot_seconds: 3600,
+            lost_inputs: LostInputs::Stop,
             security: Security::Plaintext,
             ca_file: PathBuf::new(),
             certificate_file: PathBuf::new(),

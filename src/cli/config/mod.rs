@@ -16,7 +16,7 @@ mod kafka;
 mod origin;
 
 pub use daemon::{Embedded, Http, LogFormat, LogKind, LogLevel, Logging, Run, Sinks};
-pub use kafka::{Kafka, Property, SaslMechanism, Security, is_passed};
+pub use kafka::{Kafka, LostInputs, Property, SaslMechanism, Security, is_passed};
 pub use origin::Origin;
 
 use self::origin::{Given, GivenValue, from_environment, from_set, from_toml};

@@ -15,7 +15,7 @@ use super::seen::{Report, Seen};
 use super::shards::{Pending, Shards, World, lock};
 use super::signals::{Order, Orders};
 use crate::cli::clock::{SteadyClock, Stopwatch};
-use crate::cli::config::Config;
+use crate::cli::config::{Config, LostInputs};
 use crate::cli::measures::{self, Measures, Registry, Sources};
 use crate::cli::{BadConfig, cluster};
 use crate::domain::policy::Policy;
@@ -33,6 +33,8 @@ use crate::store::DiskStore;
 
 /// Users written between two steps, as long as a checkpoint is under way.
 const SLICE: usize = 1000;
+/// How often it is looked up how many inputs wait.
+const LAG_EVERY: Duration = Duration::from_secs(2);
 /// What is waited for until the group has spoken.
 const JOINING: &str = "the group has not given out its partitions yet";
 
@@ -91,7 +93,10 @@ pub(super) fn open(world: &World<'_>, claim: Claim) -> anyhow::Result<Backend> {
         let options = Options {
             shard: number,
             commit_interval: Duration::from_millis(keys.commit_milliseconds.into()),
-            lost: Lost::default(),
+            lost: match keys.lost_inputs {
+                LostInputs::Stop => Lost::Stop,
+                LostInputs::Skip => Lost::Skip,
+            },
         };
         let log = Member::join(&cluster, options, world.clock.clone())?;
         let joining = format!("{JOINING} (shard {number})");
@@ -119,6 +124,7 @@ pub(super) fn open(world: &World<'_>, claim: Claim) -> anyhow::Result<Backend> {
             crew: BTreeMap::new(),
             parked: BTreeMap::new(),
             cost: Cost::default(),
+            lags: (BTreeMap::new(), Stopwatch::start()),
         };
         let measures = Measures::new(world.registry, &sources, world.clock.clone());
         let (settings, clock) = (world.settings.clone(), world.clock.clone());
@@ -188,6 +194,8 @@ struct Crew {
     /// Revoked, and perhaps given to us again at once: its journal is followed from where we stood.
     parked: BTreeMap<u32, Partition>,
     cost: Cost,
+    /// How many inputs wait, and when that was looked up.
+    lags: (BTreeMap<u32, u64>, Stopwatch),
 }
 
 /// A partition that this shard holds.
@@ -263,11 +271,9 @@ impl Crew {
         let mut goes_on = false;
         let mut rounds = Vec::new();
         let now = self.clock.now();
-        let lags: BTreeMap<u32, u64> = self
-            .crew
-            .keys()
-            .filter_map(|number| Some((*number, worker.log().lag(*number)?)))
-            .collect();
+        if self.lags.1.elapsed() >= LAG_EVERY {
+            self.lags = (worker.log().lags(), Stopwatch::start());
+        }
         for partition in worker.partitions_mut() {
             let Some(hold) = self.crew.get_mut(&partition.number) else { continue };
             if partition.is_whole() {
@@ -281,7 +287,7 @@ impl Crew {
                 goes_on |= hold.keep(partition, &self.identity, &self.every);
                 let wants = hold.round_under_way(partition);
                 rounds.extend(wants.map(|(round, chunks)| (partition.number, round, chunks)));
-                let (kept, lag) = (hold.keeper.kept(), lags.get(&partition.number));
+                let (kept, lag) = (hold.keeper.kept(), self.lags.0.get(&partition.number));
                 hold.report.go_on(partition, now, |seen| {
                     seen.kept = kept;
                     seen.lag = lag.copied().unwrap_or_default();
@@ -296,6 +302,10 @@ impl Crew {
         }
         for (number, mut round, chunks) in rounds {
             let kept = worker.log().keep_chunks(number, &mut round, &chunks);
+            if kept.is_err() {
+                // The log has dropped what was open: each goes on from its journal.
+                worker.partitions_mut().iter_mut().for_each(Partition::give_up);
+            }
             if let Some(hold) = self.crew.get_mut(&number) {
                 hold.kept(number, round, kept, chunks.iter().any(|chunk| chunk.is_last));
             }
@@ -405,7 +415,7 @@ impl Crew {
             let Some(mut hold) = self.crew.remove(&partition.number) else { continue };
             let seq = partition.state().next_seq;
             let is_due = matches!(hold.writing, Writing::Checkpoint) || seq > hold.last.0;
-            if partition.is_whole() && is_due && hold.keeper.begin(seq, false) {
+            if partition.is_whole() && is_due && hold.keeper.begin_last(seq) {
                 partition.begin_checkpoint(identity(&self.identity, partition.number));
                 while partition.state().is_cut() {
                     hold.keeper.take_all(partition.checkpoint_slice(SLICE));

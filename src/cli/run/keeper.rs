@@ -90,6 +90,16 @@ impl Keeper {
         begun
     }
 
+    /// Begins the last checkpoint of all, after those that are still being written.
+    pub(super) fn begin_last(&mut self, seq: u64) -> bool {
+        self.under_way = None;
+        self.waiting.clear();
+        let (send, chunks) = sync_channel(UNDER_WAY);
+        let begun = self.jobs.send(Job { seq, is_snapshot: false, chunks }).is_ok();
+        self.under_way = begun.then_some(send);
+        begun
+    }
+
     /// Whether more chunks may be handed over now. Where nobody wants them any more there is always room.
     pub(super) fn has_room(&mut self) -> bool {
         while let (Some(send), Some(chunk)) = (&self.under_way, self.waiting.pop_front()) {

@@ -157,7 +157,7 @@ impl Tidy {
     pub(super) fn finish(mut self, mut worker: EmbeddedWorker) {
         let seq = worker.state().next_seq;
         // One that is under way is of an older state: it is given up for this one.
-        if (self.writing || seq > self.last.0) && self.keeper.begin(seq, false) {
+        if (self.writing || seq > self.last.0) && self.keeper.begin_last(seq) {
             worker.only().begin_checkpoint(self.directory.identity(self.partition));
             while worker.state().is_cut() {
                 self.keeper.take_all(worker.only().checkpoint_slice(SLICE));

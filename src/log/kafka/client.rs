@@ -196,7 +196,8 @@ impl Cluster {
 
     /// What every producer is set up with.
     fn producing(&self) -> ClientConfig {
-        let mut config = self.client(&[("linger.ms", "2")]);
+        // Its default would refuse a record that the topics take.
+        let mut config = self.client(&[("linger.ms", "2"), ("message.max.bytes", "1048576")]);
         config
             .set("acks", "all")
             .set("enable.idempotence", "true")

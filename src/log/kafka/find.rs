@@ -111,10 +111,12 @@ impl Reader {
                 }
                 Next::End { partition: ended } if ended == partition => return Ok(None),
                 Next::Record(_) | Next::End { .. } => continue,
+                // A broker that has only just come back may need longer.
                 Next::Nothing => {
-                    let what = format!("read {}/{partition}", self.topic());
-                    let why = format!("no record and no end came in {} s", PATIENCE.as_secs());
-                    return Err(KafkaFault::Refused { what, why });
+                    let (topic, seconds) = (self.topic(), PATIENCE.as_secs());
+                    return Err(self.silent(format!(
+                        "no record and no end of {topic}/{partition} came in {seconds} s"
+                    )));
                 }
             };
             return Err(self.broken(partition, fault.0, &fault.1));

@@ -1,6 +1,7 @@
 //! What the group gives a member, and takes from it.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rdkafka::client::ClientContext;
@@ -31,12 +32,20 @@ pub enum Change {
 pub(super) struct Group {
     pub(super) said: Said,
     changes: Mutex<Vec<Change>>,
+    /// The group's coordinator was out of reach for longer than a session lasts, and we have not been given
+    /// anything since.
+    is_absent: AtomicBool,
 }
 
 impl Group {
     /// What has changed since the last call, oldest first.
     pub(super) fn take_changes(&self) -> Vec<Change> {
         std::mem::take(&mut *self.changes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether our session has ended before anybody threw us out.
+    pub(super) fn is_absent(&self) -> bool {
+        self.is_absent.load(Ordering::SeqCst)
     }
 
     fn note(&self, change: Change) {
@@ -46,6 +55,9 @@ impl Group {
 
 impl ClientContext for Group {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if facility == "SESSTMOUT" {
+            self.is_absent.store(true, Ordering::SeqCst);
+        }
         self.said.log(level, facility, message);
     }
 
@@ -72,6 +84,7 @@ impl ConsumerContext for Group {
                 .set_all_offsets(Offset::Offset(0))
                 .and_then(|()| consumer.assign(list))
                 .and_then(|()| consumer.pause(list));
+            self.is_absent.store(false, Ordering::SeqCst);
             self.note(Change::Assigned(partitions));
             done
         } else {

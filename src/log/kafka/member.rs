@@ -4,6 +4,7 @@
 //! Source: KIP-98, KIP-447; `rules.md` TM-7.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +13,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 
 use super::client::{Cluster, KafkaFault};
+use super::ends::Ahead;
 use super::group::{Change, Group};
 use super::inputs::{Inputs, PerTopic};
 use super::reader::{Next, Reader};
+use super::rejoin::subscribed;
 use super::said::Said;
 use super::topics::Topic;
 use super::transaction::{Cost, Transactions};
@@ -25,6 +28,8 @@ use crate::engine::ports::{Batch, Clock, Log, LogError, Position, Received};
 pub(super) const CALL: Duration = Duration::from_secs(2);
 /// The longest wait for inputs: whoever asks something waits as long.
 const PATIENCE: Duration = Duration::from_millis(20);
+/// A poll ends when so many calls have brought no record: some of them bring something else.
+const EVENTS: usize = 64;
 /// Inputs of one transaction, at most.
 const MOST: usize = 20_000;
 
@@ -54,26 +59,43 @@ pub struct Options {
 pub(super) struct Owned {
     /// How far its restore has come.
     pub(super) phase: Phase,
-    /// What the group had as its offsets when it was given to us.
+    /// What the group had as its offsets when it was given to us, or as we committed them.
     pub(super) group: PerTopic<Option<u64>>,
+    /// Whether it has flowed since it was given to us.
+    pub(super) has_flowed: bool,
     /// The next offset of each input topic, after the last commit.
     committed: PerTopic<u64>,
     /// The same, as polled.
-    polled: PerTopic<u64>,
+    pub(super) polled: PerTopic<u64>,
     /// Whether it is fetched from.
-    flows: bool,
+    pub(super) flows: bool,
     /// Up to when every input has been polled.
     taken_up_to: Timestamp,
     /// The ends of the input topics at an instant: when they are reached, all was taken up to then.
-    ends: Option<(Timestamp, PerTopic<u64>)>,
+    pub(super) ends: Option<(Timestamp, PerTopic<u64>)>,
+    /// Stretches that hold no input: marks of transactions, and what was aborted.
+    pub(super) empty: PerTopic<Range<u64>>,
+    /// What was polled when such stretches were last looked for before these ends.
+    pub(super) looked: Option<PerTopic<u64>>,
     /// Records of it were sent since the last commit.
     sent: bool,
 }
 
 impl Owned {
+    /// How far it has come in each topic: what was polled, and what need not be.
+    pub(super) fn reached(&self) -> PerTopic<u64> {
+        let mut reached = self.polled;
+        for (next, empty) in reached.iter_mut().zip(&self.empty) {
+            if empty.contains(next) {
+                *next = empty.end;
+            }
+        }
+        reached
+    }
+
     /// Whether it has reached the ends that were last looked up.
-    fn reaches(&self, ends: &PerTopic<u64>) -> bool {
-        self.polled.iter().zip(ends).all(|(next, end)| next >= end)
+    pub(super) fn reaches(&self, ends: &PerTopic<u64>) -> bool {
+        self.reached().iter().zip(ends).all(|(next, end)| next >= end)
     }
 }
 
@@ -98,15 +120,19 @@ pub struct Member<C> {
     pub(super) consumer: BaseConsumer<Group>,
     /// Asks how far the inputs reach: on a connection that fetches it would wait behind a fetch.
     pub(super) asker: BaseConsumer<Said>,
+    /// Looks at what stands between what was polled and an end.
+    pub(super) ahead: Ahead,
     transactions: Transactions<C>,
     pub(super) journal: Reader,
     journal_topic: String,
     snapshots: String,
     outputs: BTreeMap<&'static str, String>,
     pub(super) owned: BTreeMap<u32, Owned>,
-    changes: VecDeque<Change>,
+    pub(super) changes: VecDeque<Change>,
     /// The journal that is being read, and whether its end was met.
     reading: Option<(u32, bool)>,
+    /// Inputs that came when none were wanted.
+    early: Vec<Received>,
     /// Inputs polled since the last commit, and when the first of them was.
     since: Option<(usize, Timestamp)>,
     /// Whether the last poll brought anything.
@@ -128,11 +154,8 @@ impl<C: Clock + Clone> Member<C> {
     ///
     /// [`KafkaFault`]: a client cannot be made, or the journal's topic is not there.
     pub fn join(cluster: &Cluster, options: Options, clock: C) -> Result<Self, KafkaFault> {
-        let consumer = cluster.member(options.shard, Group::default())?;
         let inputs = Inputs::of(cluster);
-        consumer
-            .subscribe(&inputs.names())
-            .map_err(|error| KafkaFault::refused("join the group", &error))?;
+        let consumer = subscribed(cluster, options.shard, &inputs)?;
         let outputs = Topic::ALL.map(|topic| (topic.name(), cluster.topic(topic)));
         Ok(Self {
             transactions: Transactions::new(cluster, options.shard, clock.clone()),
@@ -146,9 +169,11 @@ impl<C: Clock + Clone> Member<C> {
             inputs,
             consumer,
             asker: cluster.reader()?,
+            ahead: Ahead::of(cluster),
             owned: BTreeMap::new(),
             changes: VecDeque::new(),
             reading: None,
+            early: Vec::new(),
             since: None,
             brings: false,
             fault: None,
@@ -181,15 +206,6 @@ impl<C: Clock + Clone> Member<C> {
         self.transactions.cost
     }
 
-    /// How many inputs of a partition waited when its ends were last looked up.
-    #[must_use]
-    pub fn lag(&self, partition: u32) -> Option<u64> {
-        let owned = self.owned.get(&partition)?;
-        let (_, ends) = owned.ends?;
-        let wait = |(end, next): (u64, u64)| end.saturating_sub(next);
-        Some(ends.into_iter().zip(owned.polled).map(wait).sum())
-    }
-
     /// Takes over what the group has changed: what is revoked is ours no longer, at once.
     fn follow_group(&mut self) -> bool {
         let changes = self.consumer.context().take_changes();
@@ -201,6 +217,7 @@ impl<C: Clock + Clone> Member<C> {
                 }
                 Change::Revoked { .. } => {
                     self.owned.clear();
+                    self.early.clear();
                     self.stop_reading();
                 }
             }
@@ -211,9 +228,10 @@ impl<C: Clock + Clone> Member<C> {
 
     /// Drops what was polled and sent since the last commit; the partitions concerned wait until they are
     /// resumed.
-    fn drop_open(&mut self) {
+    pub(super) fn drop_open(&mut self) {
         self.transactions.abort();
         self.since = None;
+        self.early.clear();
         let mut stopped = Vec::new();
         for (number, owned) in &mut self.owned {
             if owned.flows && (owned.sent || owned.polled != owned.committed) {
@@ -249,32 +267,16 @@ impl<C: Clock + Clone> Member<C> {
                 *next = offset + 1;
                 Ok(Some(received))
             }
+            Some(Err(error)) if self.is_forgotten(&error) => Err(self.join_anew()),
             Some(Err(error)) => self.judge(&error).map_or(Ok(None), Err),
         }
     }
 
-    fn stop_reading(&mut self) {
+    pub(super) fn stop_reading(&mut self) {
         if let Some((number, _)) = self.reading.take()
             && let Err(fault) = self.journal.leave(number)
         {
             tracing::warn!("{fault}");
-        }
-    }
-
-    /// The ends of all input topics now, for the partitions that flow; they count for `at`.
-    fn look_up_ends(&mut self, at: Timestamp) {
-        let flowing = self.owned.iter().filter(|(_, owned)| owned.flows);
-        let asked = self.inputs.list(flowing.map(|(number, _)| (*number, [Offset::End; 3])));
-        let found = asked.and_then(|list| self.asker.offsets_for_times(list, CALL));
-        let found = match found {
-            Ok(found) => found,
-            Err(error) => return tracing::debug!("kafka: the ends of the inputs: {error}"),
-        };
-        for (number, owned) in &mut self.owned {
-            let [Some(a), Some(b), Some(c)] = self.inputs.offsets(&found, *number) else {
-                continue;
-            };
-            owned.ends = Some((at, [a, b, c]));
         }
     }
 }
@@ -301,9 +303,8 @@ impl<C: Clock + Clone> Log for Member<C> {
             self.drop_open();
             return Err(fault);
         }
-        let mut received = Vec::new();
-        let mut patience = patience.min(PATIENCE);
-        // Where nothing is wanted nothing flows, and a poll only serves the group.
+        let mut received = std::mem::take(&mut self.early);
+        let (mut patience, mut events) = (patience.min(PATIENCE), 0);
         while received.len() < most.max(1) {
             let polled = self.poll_one(patience);
             if self.follow_group() {
@@ -316,6 +317,8 @@ impl<C: Clock + Clone> Log for Member<C> {
             }
             match polled {
                 Ok(Some(input)) => received.push(input),
+                // What happened while nobody polled stands before the records.
+                Ok(None) if events < EVENTS => events += 1,
                 Ok(None) => break,
                 Err(fault) => {
                     self.fault = Some(fault);
@@ -323,6 +326,10 @@ impl<C: Clock + Clone> Log for Member<C> {
                 }
             }
             patience = Duration::ZERO;
+        }
+        if most == 0 {
+            self.early = received;
+            return Ok(Vec::new());
         }
         self.brings = !received.is_empty();
         if self.brings {
@@ -341,6 +348,9 @@ impl<C: Clock + Clone> Log for Member<C> {
         if owned.ends.is_none() {
             // An input that is logged at this very instant may not be there yet.
             self.look_up_ends(now - Duration::from_millis(1));
+        }
+        if !self.brings {
+            self.look_ahead(partition, now);
         }
         let Some(owned) = self.owned.get_mut(&partition) else { return Timestamp::EPOCH };
         if let Some((at, ends)) = owned.ends
@@ -453,11 +463,13 @@ impl<C: Clock + Clone> Log for Member<C> {
         let sought = self.consumer.seek_partitions(list, CALL).map_err(unavailable)?;
         sought.elements().iter().try_for_each(|element| element.error()).map_err(unavailable)?;
         let Some(owned) = self.owned.get_mut(&partition) else { return Ok(()) };
+        self.early.retain(|input| input.position.partition != partition);
         owned.committed = next;
         owned.polled = next;
         owned.group = next.map(Some);
         owned.ends = None;
         owned.flows = true;
+        owned.has_flowed = true;
         let list = self.inputs.list([(partition, offsets)]).map_err(unavailable)?;
         self.consumer.resume(&list).map_err(unavailable)
     }

@@ -8,6 +8,7 @@
 mod ask;
 mod client;
 mod create;
+mod ends;
 mod find;
 mod group;
 mod inputs;
@@ -16,6 +17,7 @@ mod look;
 mod member;
 mod produce;
 mod reader;
+mod rejoin;
 mod review;
 mod rights;
 mod safe;

@@ -265,6 +265,11 @@ impl Reader {
         Ok(Next::Nothing)
     }
 
+    /// What is wrong where a broker takes questions and has no answer.
+    pub(super) fn silent(&self, why: String) -> KafkaFault {
+        KafkaFault::Unreachable { brokers: self.cluster.brokers.clone(), why }
+    }
+
     fn number(&self, partition: u32) -> Result<i32, KafkaFault> {
         let known = (partition < self.partitions).then(|| i32::try_from(partition).ok()).flatten();
         known.ok_or_else(|| KafkaFault::Refused {

@@ -107,7 +107,10 @@ impl<C: Clock + Clone> Member<C> {
         after: &[Position],
     ) -> Result<PerTopic<u64>, LogError> {
         let mut next = [0; 3];
-        let group = self.owned.get(&number).map(|owned| owned.group).unwrap_or_default();
+        let owned = self.owned.get(&number);
+        let group = owned.map(|owned| owned.group).unwrap_or_default();
+        // Later a commit of ours whose answer was lost may have moved both.
+        let is_new = owned.is_some_and(|owned| !owned.has_flowed);
         for ((name, group), next) in self.inputs.names().into_iter().zip(group).zip(&mut next) {
             let partition = i32::try_from(number).unwrap_or(i32::MAX);
             let (low, high) =
@@ -117,11 +120,13 @@ impl<C: Clock + Clone> Member<C> {
                 .iter()
                 .find(|position| position.partition == number && *position.topic == *name);
             let journal = taken.map(|position| position.offset + 1);
-            if let (Some(journal), Some(group)) = (journal, group)
-                && journal != group
+            if let Some(journal) = journal
+                && group != Some(journal)
+                && is_new
             {
+                let group = group.map_or_else(|| "nowhere".to_owned(), |at| format!("at {at}"));
                 tracing::warn!(
-                    "{name}/{number}: the group stands at {group}, the journal goes on at {journal}: the \
+                    "{name}/{number}: the group stands {group}, the journal goes on at {journal}: the \
                      journal has the word"
                 );
             }

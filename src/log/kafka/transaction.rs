@@ -253,6 +253,7 @@ impl<C: Clock> Transactions<C> {
             self.abort();
         } else {
             // Fatal, or its answer is not known: what became of it only a new producer can find out.
+            tracing::warn!("{words}: the producer is changed for a new one");
             self.cost.aborts += u64::from(self.is_open);
             self.rotate();
         }
