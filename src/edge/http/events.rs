@@ -1,4 +1,7 @@
 //! `POST /v1/events`: a batch is taken whole or not at all, and answered when it is durable.
+//!
+//! With Kafka it is checked whole before any of it is sent. Where the brokers fail in the middle some of
+//! it may be there, and the answer says that nobody knows.
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
