@@ -116,57 +116,6 @@ fn a_restarted_broker_finds_its_members_at_work() {
     told(&format!("{rounds} starts of the broker"), &field.end(vec![a, b]));
 }
 
-/// Longer than sessions and transactions last: nobody ends, and all say that they cannot work.
-#[test]
-fn a_broker_may_be_away_for_long() {
-    let (away, seed) = (number("DEFERD_AWAY_SECONDS", 20), number("DEFERD_SEED", 22));
-    let turn = Turn::wait();
-    let mut field = turn.field("away");
-    field.feed(seed);
-    let (mut a, mut b) = (field.member("a"), field.member("b"));
-    a.wait_for("ready");
-    b.wait_for("ready");
-    std::thread::sleep(Duration::from_secs(1));
-    turn.broker().signal("KILL");
-    std::thread::sleep(Duration::from_secs(away));
-    for member in [&a, &b] {
-        let (status, said) = member.get("/readyz?verbose");
-        assert_eq!(status, 503, "{said}");
-        assert_eq!(member.get("/livez").0, 200);
-    }
-    turn.broker().again();
-    field.goes_on(&[&a, &b]);
-    told(&format!("{away} s without a broker"), &field.end(vec![a, b]));
-}
-
-/// A broker that hangs for a while under more than the producer's queue can hold; then a member that is
-/// killed with its queue full.
-#[test]
-fn a_slow_broker_costs_a_producer_and_nothing_else() {
-    let seed = number("DEFERD_SEED", 23);
-    let turn = Turn::wait();
-    let mut field = turn.field("slow");
-    field.backlog(seed, 150_000);
-    let small = ["kafka.librdkafka.queue.buffering.max.messages=100"];
-    let mut member = field.member_with("a", &small);
-    member.wait_for("ready");
-    field.goes_on(&[&member]);
-    turn.broker().signal("STOP");
-    std::thread::sleep(Duration::from_secs(3));
-    turn.broker().signal("CONT");
-    field.goes_on(&[&member]);
-    assert!(rotations(&member) > 0, "{}", member.said());
-
-    field.backlog(seed + 1000, 30_000);
-    turn.broker().signal("STOP");
-    std::thread::sleep(Duration::from_secs(1));
-    member.kill();
-    turn.broker().signal("CONT");
-    let member = field.member_with("a", &small);
-    field.feed(seed);
-    told("a slow broker", &field.end(vec![member]));
-}
-
 /// The broker has committed, and its answer is lost: librdkafka asks again; where that is of no use either,
 /// only the journal can say what became of it.
 #[test]
