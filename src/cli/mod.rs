@@ -105,6 +105,7 @@ fn settings(config: &Loaded) -> anyhow::Result<Settings> {
     let reader = Reader { home, max_input_bytes: config.max_input_bytes as usize };
     let mut policy = config.policy.clone();
     policy.on_store_failure = config.pager.on_store_failure;
+    policy.literal_imdn_rules = config.pager.literal_imdn_rules;
     Ok(Settings { reader, policy, partitions: None })
 }
 

@@ -265,6 +265,11 @@ pub struct Policy {
     #[serde(rename = "pager_on_store_failure", skip_serializing_if = "OnStoreFailure::is_reject")]
     #[schemars(skip)]
     pub on_store_failure: OnStoreFailure,
+
+    /// `pager.literal_imdn_rules`, which travels likewise.
+    #[serde(rename = "pager_literal_imdn_rules", skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(skip)]
+    pub literal_imdn_rules: bool,
 }
 
 impl Default for Policy {
@@ -328,6 +333,7 @@ impl Default for Policy {
             events_store: false,
             events_interwork: false,
             on_store_failure: OnStoreFailure::Reject,
+            literal_imdn_rules: false,
         }
     }
 }

@@ -20,7 +20,8 @@ pub use kafka::{Kafka, LostInputs, Property, SaslMechanism, Security, is_passed}
 pub use origin::Origin;
 
 use self::origin::{Given, GivenValue, from_environment, from_set, from_toml};
-use crate::domain::policy::{Expected, KEYS, OnStoreFailure, Policy, nearest};
+use crate::domain::pager::ServicePolicy;
+use crate::domain::policy::{Expected, KEYS, Policy, nearest};
 
 /// Everything that can be configured, `ops/deferd.toml` being its default in words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +39,7 @@ pub struct Config {
     /// What the operator decides about deliveries.
     pub policy: Policy,
     /// The procedure for a MESSAGE that comes in.
-    pub pager: Pager,
+    pub pager: ServicePolicy,
     /// How event reports are read.
     pub xml: Xml,
     /// How notifications are written.
@@ -57,24 +58,6 @@ pub struct Config {
     pub logging: Logging,
     /// The log on a Kafka cluster.
     pub kafka: Kafka,
-}
-
-/// `[pager]`: the terminating procedure of pager mode, OMA CPM 8.3.1.1.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Pager {
-    /// How large a MESSAGE we send may be, in bytes, before it needs another mode. (RFC 3428 8)
-    pub limit_bytes: u32,
-    /// The User-Agent versions whose messages are taken; none named: all.
-    pub user_agents: Vec<String>,
-    /// Whether a message without User-Agent is refused where `user_agents` names some.
-    pub require_user_agent: bool,
-    /// Whether a sender may stay anonymous.
-    pub allow_anonymous: bool,
-    /// What becomes of a message that was to be stored and could not be. (T-30)
-    pub on_store_failure: OnStoreFailure,
-    /// Whether preferences treat an IMDN like a message, as the standard prints it.
-    pub literal_imdn_rules: bool,
 }
 
 /// `[xml]`.
@@ -375,7 +358,7 @@ impl Default for Config {
             max_input_bytes: 262_144,
             log: LogKind::Embedded,
             policy: Policy::default(),
-            pager: Pager::default(),
+            pager: ServicePolicy::default(),
             xml: Xml::default(),
             imdn: Imdn::default(),
             evfw: Evfw::default(),
@@ -385,19 +368,6 @@ impl Default for Config {
             sinks: Sinks::default(),
             logging: Logging::default(),
             kafka: Kafka::default(),
-        }
-    }
-}
-
-impl Default for Pager {
-    fn default() -> Self {
-        Self {
-            limit_bytes: 1300,
-            user_agents: Vec::new(),
-            require_user_agent: false,
-            allow_anonymous: true,
-            on_store_failure: OnStoreFailure::Reject,
-            literal_imdn_rules: false,
         }
     }
 }
