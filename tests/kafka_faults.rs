@@ -21,6 +21,7 @@ mod seeded;
 
 use std::time::Duration;
 
+use deferd::log::kafka::Topic;
 use kafka_field::{Field, number, told};
 use process::Process;
 use seeded::Chance;
@@ -98,6 +99,38 @@ fn a_zombie_commits_nothing() {
     let found = field.end(vec![a, b]);
     told(&format!("{rounds} zombies"), &found);
     assert!(found.epochs >= rounds, "nobody ever took over");
+}
+
+/// A transaction on a journal that nobody ends, as a broker may leave one: nobody can tell what becomes of its
+/// records, so a member waits, says what for, and goes on by itself when it is ended.
+#[test]
+fn a_transaction_that_hangs_is_waited_for_and_told() {
+    let field = Field::new("hangs");
+    let mut member = field.member("a");
+    member.wait_for("ready");
+    field.backlog(5, 500);
+    field.taken(&[&member]);
+    member.stop();
+    let stranger = field.place.transactional("stranger");
+    stranger.begin(Topic::Journal, 2, std::iter::once("{}".to_owned()));
+
+    let mut member = field.member("a");
+    let words = "the journal of partition 2 is stable up to ";
+    let ready = field.wait("it says why it is not ready", || {
+        let (status, said) = member.get("/readyz?verbose");
+        assert_eq!(status, 503, "{said}");
+        said.contains(words).then_some(said)
+    });
+    assert!(ready.contains("partition 2 is still being restored: "), "{ready}");
+    let advice = "Find it with kafka-transactions find-hanging, and abort it";
+    assert!(ready.contains(advice), "{ready}");
+    let said = member.said();
+    assert_eq!(said.matches(words).count(), 1, "{said}");
+
+    stranger.take_back();
+    member.wait_for("ready");
+    field.backlog(6, 500);
+    told("a transaction that hangs", &field.end(vec![member]));
 }
 
 /// Two processes that have one name by mistake: the first has to end, and says why.

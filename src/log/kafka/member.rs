@@ -61,6 +61,8 @@ pub(super) struct Owned {
     pub(super) phase: Phase,
     /// Since when its offsets are waited for.
     pub(super) since: Option<Timestamp>,
+    /// When it was last told that its journal hangs, and in which words.
+    pub(super) hangs: Option<(Timestamp, String)>,
     /// What the group had as its offsets when it was given to us, or as we committed them.
     pub(super) group: PerTopic<Option<u64>>,
     /// Whether it has flowed since it was given to us.
