@@ -15,6 +15,7 @@ pub mod input;
 mod instance;
 pub mod message;
 pub mod open;
+pub mod pager;
 pub mod policy;
 pub mod reachability;
 pub mod sms;
