@@ -5,6 +5,7 @@
 //! domain. Source: OMA CPM 2.1 change requests, 8.3.1.1; `rules.md` 2.4, A-18 to.
 
 mod clients;
+pub mod preferences;
 mod ruling;
 #[cfg(test)]
 mod tests;
