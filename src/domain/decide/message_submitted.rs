@@ -1,7 +1,7 @@
 //! A message for the user: kept in its place, held if a rule says so, or ended at once.
 //!
 //! Source: OMA CPM 2.1 change requests, 8.3.1.1 steps 4b to 5; `rules.md` 3.6.0 table A, T-1, T-2b,
-//! T-24, T-25, T-28, T-30, 4.3; SEED0-60, P-4, P-6, P-7, P-13, P-23.
+//! T-24, T-25, T-28, T-30, 4.3; SEED0-60, SEED4-10, P-4, P-6, P-7, P-13, P-23, Q-19.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,10 +99,13 @@ impl Step<'_> {
     /// 4.3: the sender's wish, within what the operator allows.
     fn expires_at(&self, sent: &MessageSubmitted<'_>, kind: Kind, from: Timestamp) -> Timestamp {
         let most = from
-            + if kind.in_imdn_lane() {
-                self.policy.notification_lifetime
-            } else {
-                self.policy.lifetime
+            + match kind {
+                // it is tried, and not deferred.
+                Kind::System if !self.policy.events_defer => self.policy.ip_attempt_timeout,
+                Kind::Imdn | Kind::System => self.policy.notification_lifetime,
+                Kind::Pager | Kind::Large | Kind::Chat | Kind::File | Kind::Geolocation => {
+                    self.policy.lifetime
+                }
             };
         let asked = sent.expires_seconds.map(|seconds| from + Duration::from_secs(seconds));
         [sent.expires_at, asked].into_iter().flatten().fold(most, Timestamp::min)
