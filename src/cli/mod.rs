@@ -106,6 +106,7 @@ fn settings(config: &Loaded) -> anyhow::Result<Settings> {
     let mut policy = config.policy.clone();
     policy.on_store_failure = config.pager.on_store_failure;
     policy.literal_imdn_rules = config.pager.literal_imdn_rules;
+    policy.ucn_texts = config.ucn.texts.iter().map(|text| text.as_str().into()).collect();
     Ok(Settings { reader, policy, partitions: None })
 }
 

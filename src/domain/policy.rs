@@ -270,6 +270,11 @@ pub struct Policy {
     #[serde(rename = "pager_literal_imdn_rules", skip_serializing_if = "std::ops::Not::not")]
     #[schemars(skip)]
     pub literal_imdn_rules: bool,
+
+    /// `ucn.texts`, which travel likewise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(skip)]
+    pub ucn_texts: Vec<Box<str>>,
 }
 
 impl Default for Policy {
@@ -334,6 +339,7 @@ impl Default for Policy {
             events_interwork: false,
             on_store_failure: OnStoreFailure::Reject,
             literal_imdn_rules: false,
+            ucn_texts: Vec::new(),
         }
     }
 }

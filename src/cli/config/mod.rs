@@ -46,6 +46,8 @@ pub struct Config {
     pub imdn: Imdn,
     /// How event reports are written.
     pub evfw: Evfw,
+    /// What announces content that no SMS can carry.
+    pub ucn: Ucn,
     /// The daemon.
     pub run: Run,
     /// How the daemon is reached.
@@ -74,6 +76,14 @@ pub struct Xml {
 pub struct Imdn {
     /// The form of the extension elements we write; both are read.
     pub form: ImdnForm,
+}
+
+/// `[ucn]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ucn {
+    /// What it says, each `language=text`; the first is for all other languages.
+    pub texts: Vec<String>,
 }
 
 /// `[evfw]`.
@@ -211,7 +221,7 @@ impl Config {
 }
 
 /// The keys that are not policy, and what each may be.
-const OTHERS: [(&str, Expected); 13] = [
+const OTHERS: [(&str, Expected); 14] = [
     ("home_country_code", Expected::CountryCode),
     ("home_domains", Expected::Domains),
     ("max_input_bytes", Expected::Number { unit: "bytes", from: 1024, to: 524_288 }),
@@ -225,6 +235,7 @@ const OTHERS: [(&str, Expected); 13] = [
     ("xml.repair", Expected::Flag),
     ("imdn.form", Expected::Word(&["oma", "ietf"])),
     ("evfw.flag_attribute", Expected::Word(&["flags", "flag"])),
+    ("ucn.texts", Expected::UcnTexts),
 ];
 
 /// Every key with its full name, in the order of `ops/deferd.toml`; below `kafka.librdkafka` there may be
@@ -362,6 +373,7 @@ impl Default for Config {
             xml: Xml::default(),
             imdn: Imdn::default(),
             evfw: Evfw::default(),
+            ucn: Ucn::default(),
             run: Run::default(),
             http: Http::default(),
             embedded: Embedded::default(),
