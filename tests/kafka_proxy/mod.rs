@@ -15,6 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The keys of requests (Kafka protocol, `ApiKeys`).
 const LEAVE_GROUP: i16 = 13;
 const END_TXN: i16 = 26;
+const TXN_OFFSET_COMMIT: i16 = 28;
 
 /// What becomes of the commits that come by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,10 @@ enum Rule {
     Release,
     /// What the broker answered to it.
     Answered(i16),
+    /// Offsets that are sent next do not arrive, and nothing after them.
+    CutOff,
+    /// Nothing gets through.
+    Away,
 }
 
 #[derive(Debug)]
@@ -73,6 +78,9 @@ impl Proxy {
         let proxy = Self(Arc::clone(&shared));
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
+                if shared.rule() == Rule::Away {
+                    continue;
+                }
                 // The broker may be away: so is the client's connection then.
                 let Ok(broker) = TcpStream::connect(&broker) else { continue };
                 pass_on(&client, &broker, &shared);
@@ -85,6 +93,17 @@ impl Proxy {
     pub fn lose(&self, for_so_long: Duration) {
         self.0.set(Rule::Lose(for_so_long));
         self.0.wait("no commit's answer was lost", |rule| matches!(rule, Rule::Cut(_)));
+    }
+
+    /// Cuts all off when offsets are sent next; returns when it is so.
+    pub fn cut_off(&self) {
+        self.0.set(Rule::CutOff);
+        self.0.wait("no offsets were sent", |rule| rule == Rule::Away);
+    }
+
+    /// Everything gets through again.
+    pub fn pass(&self) {
+        self.0.set(Rule::Pass);
     }
 
     /// Holds the next commit; returns when it has it.
@@ -134,6 +153,12 @@ fn requests(
     loop {
         let frame = frame(&mut client)?;
         // Length, key, version, number; a commit says so in its last octet.
+        if shared.rule() == Rule::CutOff && frame[4..6] == TXN_OFFSET_COMMIT.to_be_bytes() {
+            shared.set(Rule::Away);
+        }
+        if shared.rule() == Rule::Away {
+            return None;
+        }
         let is_commit = frame[4..6] == END_TXN.to_be_bytes() && frame.last() == Some(&1);
         if is_commit {
             let number = frame[8..12].try_into().unwrap();
@@ -150,6 +175,7 @@ fn requests(
                     *watched.lock().unwrap() = Some(number);
                 }
                 Rule::Pass | Rule::Cut(_) | Rule::Held | Rule::Release | Rule::Answered(_) => {}
+                Rule::CutOff | Rule::Away => {}
             }
         }
         broker.write_all(&frame).ok()?;
