@@ -24,6 +24,8 @@ enum Rule {
     Pass,
     /// The next one gets no answer, and for so long none of those after it gets through.
     Lose(Duration),
+    /// The same, and it does not arrive either.
+    Drop(Duration),
     /// One is on its way whose answer is to be lost.
     Losing(Instant),
     /// The connection of any is cut, until then.
@@ -93,6 +95,12 @@ impl Proxy {
     pub fn lose(&self, for_so_long: Duration) {
         self.0.set(Rule::Lose(for_so_long));
         self.0.wait("no commit's answer was lost", |rule| matches!(rule, Rule::Cut(_)));
+    }
+
+    /// Loses the next commit itself, and every further one for so long: whoever made it cannot tell.
+    pub fn drop_next(&self, for_so_long: Duration) {
+        self.0.set(Rule::Drop(for_so_long));
+        self.0.wait("no commit was lost", |rule| matches!(rule, Rule::Cut(_)));
     }
 
     /// Cuts all off when offsets are sent next; returns when it is so.
@@ -166,6 +174,10 @@ fn requests(
                 Rule::Lose(long) => {
                     *watched.lock().unwrap() = Some(number);
                     shared.set(Rule::Losing(Instant::now() + long));
+                }
+                Rule::Drop(long) => {
+                    shared.set(Rule::Cut(Instant::now() + long));
+                    return None;
                 }
                 Rule::Losing(_) => return None,
                 Rule::Cut(until) if Instant::now() < until => return None,
