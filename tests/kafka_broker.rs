@@ -246,7 +246,9 @@ fn a_zombie_between_its_offsets_and_its_commit() {
     let turn = Turn::wait();
     let mut field = turn.field("held");
     field.feed(seed);
-    let mut zombie = turn.member_behind(&field, "a", &[]);
+    // Its transactions live long enough for whoever does not wait for them to have gone on.
+    let long = ["kafka.session_timeout_seconds=12"];
+    let mut zombie = turn.member_behind(&field, "a", &long);
     let mut other = field.member("b");
     zombie.wait_for("ready");
     other.wait_for("ready");
@@ -259,10 +261,12 @@ fn a_zombie_between_its_offsets_and_its_commit() {
             let before = assigned(&other);
             expel(&field.cluster().brokers, &field.cluster().group, "a-0");
             field.wait("takes over", || (assigned(&other) > before).then_some(()));
-            std::thread::sleep(some(&mut chance, 1000));
+            std::thread::sleep(Duration::from_secs(4) + some(&mut chance, 1000));
+            let (status, said) = other.get("/readyz?verbose");
+            assert_eq!(status, 503, "it must wait: {said}");
             assert_eq!(turn.proxy().release(), 0, "it was in time");
         } else {
-            std::thread::sleep(Duration::from_secs(8) + some(&mut chance, 1000));
+            std::thread::sleep(Duration::from_secs(14) + some(&mut chance, 1000));
             assert_ne!(turn.proxy().release(), 0, "it was too late");
         }
         std::thread::sleep(some(&mut chance, 1000));
