@@ -206,9 +206,9 @@ fn a_lost_commit_is_looked_up() {
         // The second time for longer than a member tries.
         let long = Duration::from_secs(if round % 3 == 1 { 8 } else { 0 });
         if round % 2 == 0 {
-            turn.proxy().lose(long)
+            turn.proxy().lose(long);
         } else {
-            turn.proxy().drop_next(long)
+            turn.proxy().drop_next(long);
         }
         std::thread::sleep(long);
         field.goes_on(&[&member]);
