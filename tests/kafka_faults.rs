@@ -29,12 +29,21 @@ use seeded::Chance;
 /// kill -9 of the only member at random instants, and a restart each time.
 #[test]
 fn a_killed_member_loses_and_doubles_nothing() {
-    let (rounds, seed) = (number("DEFERD_ROUNDS", 15), number("DEFERD_SEED", 1));
+    kills("kill", number("DEFERD_ROUNDS", 15), number("DEFERD_SEED", 1), &[]);
+}
+
+/// The same, where the process has two shards: two members of the group, two producers, two threads.
+#[test]
+fn two_shards_that_are_killed_lose_and_double_nothing() {
+    kills("shards", number("DEFERD_ROUNDS", 5), number("DEFERD_SEED", 6), &["kafka.shards=2"]);
+}
+
+fn kills(name: &str, rounds: u64, seed: u64, more: &[&str]) {
     let mut chance = Chance::new(seed);
-    let mut field = Field::new("kill");
+    let mut field = Field::new(name);
     field.feed(seed);
     for _ in 0..rounds {
-        let mut member = field.member("a");
+        let mut member = field.member_with("a", more);
         // One in four dies on its way to being ready.
         if chance.below(4) > 0 {
             member.wait_for("ready");
@@ -42,9 +51,9 @@ fn a_killed_member_loses_and_doubles_nothing() {
         std::thread::sleep(Duration::from_millis(chance.below(900) as u64));
         member.kill();
     }
-    let last = field.member("a");
+    let last = field.member_with("a", more);
     let found = field.end(vec![last]);
-    told(&format!("{rounds} kills"), &found);
+    told(&format!("{rounds} kills, {more:?}"), &found);
     assert!(found.epochs >= rounds / 2, "it hardly ever came to decide anything");
 }
 

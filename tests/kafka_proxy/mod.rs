@@ -15,6 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The keys of requests (Kafka protocol, `ApiKeys`).
 const LEAVE_GROUP: i16 = 13;
 const END_TXN: i16 = 26;
+const TXN_OFFSET_COMMIT: i16 = 28;
 
 /// What becomes of the commits that come by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ enum Rule {
     Pass,
     /// The next one gets no answer, and for so long none of those after it gets through.
     Lose(Duration),
+    /// The same, and it does not arrive either.
+    Drop(Duration),
     /// One is on its way whose answer is to be lost.
     Losing(Instant),
     /// The connection of any is cut, until then.
@@ -35,6 +38,10 @@ enum Rule {
     Release,
     /// What the broker answered to it.
     Answered(i16),
+    /// Offsets that are sent next do not arrive, and nothing after them.
+    CutOff,
+    /// Nothing gets through.
+    Away,
 }
 
 #[derive(Debug)]
@@ -73,6 +80,9 @@ impl Proxy {
         let proxy = Self(Arc::clone(&shared));
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
+                if shared.rule() == Rule::Away {
+                    continue;
+                }
                 // The broker may be away: so is the client's connection then.
                 let Ok(broker) = TcpStream::connect(&broker) else { continue };
                 pass_on(&client, &broker, &shared);
@@ -85,6 +95,23 @@ impl Proxy {
     pub fn lose(&self, for_so_long: Duration) {
         self.0.set(Rule::Lose(for_so_long));
         self.0.wait("no commit's answer was lost", |rule| matches!(rule, Rule::Cut(_)));
+    }
+
+    /// Loses the next commit itself, and every further one for so long: whoever made it cannot tell.
+    pub fn drop_next(&self, for_so_long: Duration) {
+        self.0.set(Rule::Drop(for_so_long));
+        self.0.wait("no commit was lost", |rule| matches!(rule, Rule::Cut(_)));
+    }
+
+    /// Cuts all off when offsets are sent next; returns when it is so.
+    pub fn cut_off(&self) {
+        self.0.set(Rule::CutOff);
+        self.0.wait("no offsets were sent", |rule| rule == Rule::Away);
+    }
+
+    /// Everything gets through again.
+    pub fn pass(&self) {
+        self.0.set(Rule::Pass);
     }
 
     /// Holds the next commit; returns when it has it.
@@ -134,6 +161,12 @@ fn requests(
     loop {
         let frame = frame(&mut client)?;
         // Length, key, version, number; a commit says so in its last octet.
+        if shared.rule() == Rule::CutOff && frame[4..6] == TXN_OFFSET_COMMIT.to_be_bytes() {
+            shared.set(Rule::Away);
+        }
+        if shared.rule() == Rule::Away {
+            return None;
+        }
         let is_commit = frame[4..6] == END_TXN.to_be_bytes() && frame.last() == Some(&1);
         if is_commit {
             let number = frame[8..12].try_into().unwrap();
@@ -141,6 +174,10 @@ fn requests(
                 Rule::Lose(long) => {
                     *watched.lock().unwrap() = Some(number);
                     shared.set(Rule::Losing(Instant::now() + long));
+                }
+                Rule::Drop(long) => {
+                    shared.set(Rule::Cut(Instant::now() + long));
+                    return None;
                 }
                 Rule::Losing(_) => return None,
                 Rule::Cut(until) if Instant::now() < until => return None,
@@ -150,6 +187,7 @@ fn requests(
                     *watched.lock().unwrap() = Some(number);
                 }
                 Rule::Pass | Rule::Cut(_) | Rule::Held | Rule::Release | Rule::Answered(_) => {}
+                Rule::CutOff | Rule::Away => {}
             }
         }
         broker.write_all(&frame).ok()?;

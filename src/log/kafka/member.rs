@@ -406,7 +406,7 @@ impl<C: Clock + Clone> Log for Member<C> {
         }));
         let group = self.consumer.group_metadata();
         let committed = match (list, group) {
-            (Ok(list), Some(group)) => self.transactions.commit(&list, &group),
+            (Ok(list), Some(group)) => self.transactions.commit(list, group),
             (Err(error), _) => Err(unavailable(error)),
             (_, None) => Err(LogError::Unavailable("not in the group".to_owned())),
         };
