@@ -282,11 +282,11 @@ impl Conditions {
     /// Whether its `service-list` is there and means CPM (SEED0-53, SEED0-59, SEED0-60, SEED0-63).
     #[must_use]
     pub fn is_of_cpm(&self) -> bool {
-        let is_cpm = |enabler: &Box<str>| enabler.eq_ignore_ascii_case(CPM);
+        let is_in = |enablers: &[Box<str>]| enablers.iter().any(|e| e.eq_ignore_ascii_case(CPM));
         match &self.services {
             None => false,
-            Some(Listed::Only(enablers)) => enablers.iter().any(is_cpm),
-            Some(Listed::AllExcept(enablers)) => !enablers.iter().any(is_cpm),
+            Some(Listed::Only(enablers)) => is_in(enablers),
+            Some(Listed::AllExcept(enablers)) => !is_in(enablers),
         }
     }
 
