@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
 use super::source::Source;
 use super::tag::Attribute;
 use super::write::escaped;
-use super::{Fault, Limits, Position, XmlError, walk};
+use super::{DocumentError, Fault, Limits, Position, walk};
 
 /// A well-formed document within its limits.
 #[derive(Debug)]
@@ -49,6 +51,16 @@ pub enum Namespace<'s> {
 pub struct Kept(pub(super) Box<str>);
 
 impl Kept {
+    /// An element that somebody wrote for a document of this namespace.
+    ///
+    /// # Errors
+    ///
+    /// As [`Document::read`].
+    pub fn new(xml: &str, around: &str, limits: &Limits) -> Result<Self, DocumentError> {
+        let source = Source::new(xml.as_bytes(), limits)?;
+        Ok(Document::read(&source, limits)?.root().kept(around))
+    }
+
     /// The XML.
     #[must_use]
     pub fn as_xml(&self) -> &str {
@@ -63,6 +75,20 @@ impl Kept {
     }
 }
 
+impl Serialize for Kept {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
+    }
+}
+
+/// Taken as an element of an event report, the one document whose unknown parts people write.
+impl<'de> Deserialize<'de> for Kept {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let xml = String::deserialize(from)?;
+        Self::new(&xml, crate::cpm::evfw::NAMESPACE, &Limits::default()).map_err(de::Error::custom)
+    }
+}
+
 impl<'s> Document<'s> {
     /// Reads all of a document.
     ///
@@ -70,7 +96,7 @@ impl<'s> Document<'s> {
     ///
     /// The first fault, with its place: [`Fault::Syntax`], [`Fault::Charset`] for a declaration of
     /// another encoding, [`Fault::TooLarge`] beyond a limit.
-    pub fn read(source: &'s Source<'s>, limits: &Limits) -> Result<Self, XmlError> {
+    pub fn read(source: &'s Source<'s>, limits: &Limits) -> Result<Self, DocumentError> {
         walk::read(source, limits)
     }
 
@@ -178,7 +204,11 @@ impl<'d, 's> Element<'d, 's> {
 
     /// A fault of what it says, at its beginning.
     #[must_use]
-    pub fn error(&self, found: impl Into<Box<str>>, expected: impl Into<Box<str>>) -> XmlError {
+    pub fn error(
+        &self,
+        found: impl Into<Box<str>>,
+        expected: impl Into<Box<str>>,
+    ) -> DocumentError {
         self.fault(Fault::Content, found, expected)
     }
 
@@ -189,7 +219,7 @@ impl<'d, 's> Element<'d, 's> {
         fault: Fault,
         found: impl Into<Box<str>>,
         expected: impl Into<Box<str>>,
-    ) -> XmlError {
+    ) -> DocumentError {
         self.document.source.error(fault, self.node().map_or(0, |node| node.start), found, expected)
     }
 
@@ -200,7 +230,7 @@ impl<'d, 's> Element<'d, 's> {
         name: &str,
         found: impl Into<Box<str>>,
         expected: impl Into<Box<str>>,
-    ) -> XmlError {
+    ) -> DocumentError {
         match self.find(name) {
             Some(value) => self.document.source.error(Fault::Content, value.at, found, expected),
             None => self.error(found, expected),
@@ -213,7 +243,7 @@ impl<'d, 's> Element<'d, 's> {
         &self,
         found: impl Into<Box<str>>,
         expected: impl Into<Box<str>>,
-    ) -> XmlError {
+    ) -> DocumentError {
         let inside = self.node().map_or(0, |node| node.inside);
         let (start, end) = self.node().map_or((0, 0), |node| (node.inside, node.end));
         let text = self.document.source.slice(start, end);

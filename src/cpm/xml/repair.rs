@@ -69,11 +69,11 @@ impl<'t> Repair<'t> {
         self.skip(name);
         loop {
             self.skip(char::is_whitespace);
-            let length = self.rest().find(|c| !name(c)).unwrap_or(self.rest().len());
-            if length == 0 {
+            let before = self.at;
+            self.skip(name);
+            if self.at == before {
                 return;
             }
-            self.at += length;
             self.skip(char::is_whitespace);
             if !self.rest().starts_with('=') {
                 return;

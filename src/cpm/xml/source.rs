@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::repair::repair;
 use super::tag::is_char;
-use super::{Fault, Limits, Position, XmlError};
+use super::{DocumentError, Fault, Limits, Position};
 
 /// A document's text: UTF-8, without its byte order mark, and of legal characters only.
 #[derive(Clone, Debug)]
@@ -30,9 +30,9 @@ impl<'b> Source<'b> {
     ///
     /// [`Fault::TooLarge`] beyond `limits.octets`, [`Fault::Charset`] for what is not UTF-8,
     /// [`Fault::Syntax`] for a character that XML has not.
-    pub fn new(bytes: &'b [u8], limits: &Limits) -> Result<Self, XmlError> {
+    pub fn new(bytes: &'b [u8], limits: &Limits) -> Result<Self, DocumentError> {
         let start = Position { line: 1, column: 1 };
-        let refused = |fault, at, found: String, expected: &str| XmlError {
+        let refused = |fault, at, found: String, expected: &str| DocumentError {
             fault,
             at,
             found: found.into(),
@@ -124,9 +124,9 @@ impl<'b> Source<'b> {
         offset: usize,
         found: impl Into<Box<str>>,
         expected: impl Into<Box<str>>,
-    ) -> XmlError {
+    ) -> DocumentError {
         let (found, expected) = (found.into(), expected.into());
-        XmlError { fault, at: self.position(offset), found, expected }
+        DocumentError { fault, at: self.position(offset), found, expected }
     }
 
     /// A fault of the writing.
@@ -135,7 +135,7 @@ impl<'b> Source<'b> {
         offset: usize,
         found: impl Into<Box<str>>,
         expected: impl Into<Box<str>>,
-    ) -> XmlError {
+    ) -> DocumentError {
         self.error(Fault::Syntax, offset, found, expected)
     }
 }

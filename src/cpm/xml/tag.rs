@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use super::repair::is_curly;
 use super::source::Source;
-use super::{Fault, XmlError};
+use super::{DocumentError, Fault};
 
 /// An attribute, or a namespace declaration.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ pub(super) fn read<'s>(
     (from, until): (usize, usize),
     most: usize,
     attributes: &mut Vec<Attribute<'s>>,
-) -> Result<&'s str, XmlError> {
+) -> Result<&'s str, DocumentError> {
     let mut scan = Scan { source, at: from, until };
     let name = scan.name("an element's name")?;
     let first = attributes.len();
@@ -74,7 +74,7 @@ impl<'s> Scan<'s> {
         length > 0
     }
 
-    fn name(&mut self, expected: &str) -> Result<&'s str, XmlError> {
+    fn name(&mut self, expected: &str) -> Result<&'s str, DocumentError> {
         let rest = self.rest();
         let ends = |c: char| is_white(c) || "=/<>\"'".contains(c);
         let name = rest.find(ends).and_then(|end| rest.get(..end)).unwrap_or(rest);
@@ -89,7 +89,7 @@ impl<'s> Scan<'s> {
         Ok(name)
     }
 
-    fn attribute(&mut self) -> Result<Attribute<'s>, XmlError> {
+    fn attribute(&mut self) -> Result<Attribute<'s>, DocumentError> {
         let name = self.name("an attribute's name, `/` or `>`")?;
         self.white();
         if self.peek() != Some('=') {
@@ -116,7 +116,7 @@ impl<'s> Scan<'s> {
     }
 
     /// Something stands right behind a value, or a name. A curly quote in that value is why.
-    fn unspaced(&self, next: char, attributes: &[Attribute<'_>]) -> XmlError {
+    fn unspaced(&self, next: char, attributes: &[Attribute<'_>]) -> DocumentError {
         if let Some(last) = attributes.last() {
             let value = self.source.slice(last.at, self.at);
             if let Some((offset, curly)) = value.char_indices().find(|(_, c)| is_curly(*c)) {
@@ -126,13 +126,17 @@ impl<'s> Scan<'s> {
         self.source.syntax(self.at, said(Some(next)), "white space, `/` or `>`")
     }
 
-    fn curly(&self, at: usize, curly: char) -> XmlError {
+    fn curly(&self, at: usize, curly: char) -> DocumentError {
         self.source.syntax(at, format!("the curly quote `{curly}`"), "a straight one, `\"`")
     }
 }
 
 /// A value with its references resolved, and each white space a blank.
-fn normal<'s>(source: &Source<'_>, at: usize, value: &'s str) -> Result<Cow<'s, str>, XmlError> {
+fn normal<'s>(
+    source: &Source<'_>,
+    at: usize,
+    value: &'s str,
+) -> Result<Cow<'s, str>, DocumentError> {
     if !value.contains(['&', '<', '\t', '\n', '\r']) {
         return Ok(Cow::Borrowed(value));
     }
@@ -166,7 +170,7 @@ fn normal<'s>(source: &Source<'_>, at: usize, value: &'s str) -> Result<Cow<'s, 
 }
 
 /// The character that `&name;` stands for.
-pub(super) fn reference(source: &Source<'_>, at: usize, name: &str) -> Result<char, XmlError> {
+pub(super) fn reference(source: &Source<'_>, at: usize, name: &str) -> Result<char, DocumentError> {
     const EXPECTED: &str = "`&amp;`, `&lt;`, `&gt;`, `&quot;`, `&apos;` or a character reference";
     match name {
         "amp" => return Ok('&'),
@@ -196,7 +200,7 @@ pub(super) fn reference(source: &Source<'_>, at: usize, name: &str) -> Result<ch
 }
 
 /// An ampersand that begins nothing.
-pub(super) fn lone(source: &Source<'_>, at: usize) -> XmlError {
+pub(super) fn lone(source: &Source<'_>, at: usize) -> DocumentError {
     source.syntax(at, "a lone `&`", "`&amp;`")
 }
 

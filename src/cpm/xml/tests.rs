@@ -191,7 +191,7 @@ fn what_is_written_reads_as_it_was_meant() {
     assert!(written.ends_with("  <c/>\n</r>\n"), "{written}");
 }
 
-fn fault(bytes: &[u8]) -> XmlError {
+fn fault(bytes: &[u8]) -> DocumentError {
     Source::new(bytes, &Limits::default())
         .and_then(|source| Document::read(&source, &Limits::default()).map(|_| ()))
         .expect_err(&String::from_utf8_lossy(bytes))

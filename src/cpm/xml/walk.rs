@@ -9,13 +9,16 @@ use quick_xml::events::Event;
 use super::element::{Document, Namespace, Node};
 use super::source::Source;
 use super::tag::{self, is_white};
-use super::{Fault, Limits, XmlError};
+use super::{DocumentError, Fault, Limits};
 
 /// What the prefix `xml` stands for without any declaration.
 const XML: &str = "http://www.w3.org/XML/1998/namespace";
 
 /// Reads all of it, or says what is wrong first.
-pub(super) fn read<'s>(source: &'s Source<'s>, limits: &Limits) -> Result<Document<'s>, XmlError> {
+pub(super) fn read<'s>(
+    source: &'s Source<'s>,
+    limits: &Limits,
+) -> Result<Document<'s>, DocumentError> {
     let mut reader = Reader::from_str(source.text());
     let config = reader.config_mut();
     config.check_comments = true;
@@ -59,7 +62,7 @@ struct Walk<'s, 'l> {
 }
 
 impl<'s> Walk<'s, '_> {
-    fn start(&mut self, (from, until): (usize, usize), empty: bool) -> Result<(), XmlError> {
+    fn start(&mut self, (from, until): (usize, usize), empty: bool) -> Result<(), DocumentError> {
         let (source, depth) = (self.document.source, self.open.len());
         let too_large = |found: String, most: usize| {
             Err(source.error(Fault::TooLarge, from, found, format!("at most {most}")))
@@ -108,7 +111,7 @@ impl<'s> Walk<'s, '_> {
         Ok(())
     }
 
-    fn end(&mut self, (from, until): (usize, usize)) -> Result<(), XmlError> {
+    fn end(&mut self, (from, until): (usize, usize)) -> Result<(), DocumentError> {
         let source = self.document.source;
         let found = source.slice(from + 2, until - 1).trim_end_matches(is_white);
         let Some(open) = self.open.pop() else {
@@ -130,7 +133,7 @@ impl<'s> Walk<'s, '_> {
         Ok(())
     }
 
-    fn text(&mut self, from: usize, text: Cow<'s, str>, plain: bool) -> Result<(), XmlError> {
+    fn text(&mut self, from: usize, text: Cow<'s, str>, plain: bool) -> Result<(), DocumentError> {
         let source = self.document.source;
         if plain && let Some(at) = text.find("]]>") {
             return Err(source.syntax(from + at, "`]]>` in text", "`]]&gt;`"));
@@ -155,7 +158,7 @@ impl<'s> Walk<'s, '_> {
     }
 
     /// `<?xml …?>`: at the very beginning, version 1, and UTF-8 or a part of it.
-    fn declaration(&self, (from, until): (usize, usize)) -> Result<(), XmlError> {
+    fn declaration(&self, (from, until): (usize, usize)) -> Result<(), DocumentError> {
         let source = self.document.source;
         if from != 0 {
             let expected = "an element: it may only be the very first thing";
@@ -167,7 +170,10 @@ impl<'s> Walk<'s, '_> {
         match value("version") {
             Some(version) if version.value.starts_with("1.") => {}
             other => {
-                let found = other.map_or("no version".into(), |v| format!("version {}", v.value));
+                let found = match other {
+                    Some(version) => format!("version {}", version.value),
+                    None => "no version".to_owned(),
+                };
                 return Err(source.syntax(other.map_or(from, |v| v.at), found, "1.0"));
             }
         }
@@ -180,7 +186,7 @@ impl<'s> Walk<'s, '_> {
         Err(source.error(Fault::Charset, encoding.at, format!("the encoding {short}"), "UTF-8"))
     }
 
-    fn done(self) -> Result<Document<'s>, XmlError> {
+    fn done(self) -> Result<Document<'s>, DocumentError> {
         let (source, end) = (self.document.source, self.document.source.text().len());
         if let Some(node) = self.open.last().and_then(|open| self.document.elements.get(*open)) {
             let since = source.position(node.start);
@@ -230,12 +236,12 @@ impl<'s> Walk<'s, '_> {
         }
     }
 
-    fn doctype(&self, at: usize) -> XmlError {
+    fn doctype(&self, at: usize) -> DocumentError {
         self.document.source.syntax(at, "a DOCTYPE", "an element: no DTD is read")
     }
 
     /// A token that quick-xml does not take, in our words.
-    fn refused(&self, error: &Error, from: usize) -> XmlError {
+    fn refused(&self, error: &Error, from: usize) -> DocumentError {
         let source = self.document.source;
         let text = source.slice(from, source.text().len());
         let (found, expected): (String, &str) = match error {
