@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 mod about;
 mod client;
 mod doctor;
+mod evfw;
 mod ingest;
 mod run;
 mod topics;
@@ -18,6 +19,7 @@ pub use client::{
     UserAction, UserChange, UserList, UserShow,
 };
 pub use doctor::Doctor;
+pub use evfw::{Evfw, EvfwAction, EvfwCheck, EvfwShow, EvfwWrite};
 pub use ingest::{Ek, From, Ingest, Jsonl, Shape};
 pub use run::Run;
 pub use topics::{Topics, TopicsAction, TopicsCheck, TopicsCreate};
@@ -77,6 +79,8 @@ pub enum Command {
     Simulate(Simulate),
     /// Turn what others know into inputs, or check inputs
     Ingest(Ingest),
+    /// Event reports of gateways and clients: check, show or write one
+    Evfw(Evfw),
     /// Check or show the configuration
     Config(Config),
     /// Say whether this set-up is sound, and what to do where it is not
