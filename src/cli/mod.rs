@@ -17,6 +17,7 @@ mod known;
 mod letters;
 mod lines;
 pub mod measures;
+mod pager;
 mod progress;
 mod recipient;
 mod replay;
@@ -81,6 +82,7 @@ pub fn run(
         Command::Simulate(args) => simulate::simulate(args, &config?, out),
         Command::Ingest(args) => ingest::ingest(args, &config?, out),
         Command::Evfw(args) => evfw::evfw(args, &config?, out),
+        Command::Pager(args) => pager::pager(args, &config?, out),
         Command::Config(args) => configuration::configuration(args, config, out),
         Command::Doctor(args) => doctor::doctor(args, config, out),
         Command::Topics(args) => topics::topics(args, &config?, out),
