@@ -14,13 +14,14 @@
 //! # The rooms
 //!
 //! ```text
-//! domain ◄── record ◄── engine ◄── { log, store, edge } ◄── cli
+//! domain ◄── cpm, record ◄── engine ◄── { log, store, edge } ◄── cli
 //! ```
 //!
 //! A room uses what stands to its left.
 //!
 //! - [`domain`]: the rules, values in and values out. `domain/rules.md` is the sheet of all numbers that
 //!   code, tests and the journal cite (T-4, R-2, I-3, …).
+//! - [`cpm`]: the standards' documents as bytes: event framework, CPIM, IMDN, preferences.
 //! - [`record`]: our own records as bytes, by version: inputs, the journal, commands.
 //! - [`engine`]: order and durability; no sockets, no products. One worker a shard, with its partitions.
 //! - [`log`], [`store`]: the engine's ports, by product: the embedded log, Kafka, sled, memory.
@@ -34,6 +35,7 @@
 //! [`log::embedded`] → [`log::kafka`] → [`edge::http`]. An hour, and you can change a rule.
 
 pub mod cli;
+pub mod cpm;
 pub mod domain;
 pub mod edge;
 pub mod engine;

@@ -7,7 +7,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 mod about;
 mod client;
 mod doctor;
+mod evfw;
 mod ingest;
+mod pager;
 mod run;
 mod topics;
 
@@ -18,7 +20,9 @@ pub use client::{
     UserAction, UserChange, UserList, UserShow,
 };
 pub use doctor::Doctor;
+pub use evfw::{Evfw, EvfwAction, EvfwCheck, EvfwShow, EvfwWrite};
 pub use ingest::{Ek, From, Ingest, Jsonl, Shape};
+pub use pager::Pager;
 pub use run::Run;
 pub use topics::{Topics, TopicsAction, TopicsCheck, TopicsCreate};
 
@@ -77,6 +81,10 @@ pub enum Command {
     Simulate(Simulate),
     /// Turn what others know into inputs, or check inputs
     Ingest(Ingest),
+    /// Event reports of gateways and clients: check, show or write one
+    Evfw(Evfw),
+    /// Say what becomes of a message in pager mode, step by step
+    Pager(Pager),
     /// Check or show the configuration
     Config(Config),
     /// Say whether this set-up is sound, and what to do where it is not

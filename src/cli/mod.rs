@@ -9,6 +9,7 @@ pub mod config;
 mod configuration;
 mod demo;
 mod doctor;
+mod evfw;
 mod hand_in;
 mod ingest;
 mod journal;
@@ -16,6 +17,7 @@ mod known;
 mod letters;
 mod lines;
 pub mod measures;
+mod pager;
 mod progress;
 mod recipient;
 mod replay;
@@ -79,6 +81,8 @@ pub fn run(
         Command::DeadLetters(args) => letters::dead_letters(args, &config?, out),
         Command::Simulate(args) => simulate::simulate(args, &config?, out),
         Command::Ingest(args) => ingest::ingest(args, &config?, out),
+        Command::Evfw(args) => evfw::evfw(args, &config?, out),
+        Command::Pager(args) => pager::pager(args, &config?, out),
         Command::Config(args) => configuration::configuration(args, config, out),
         Command::Doctor(args) => doctor::doctor(args, config, out),
         Command::Topics(args) => topics::topics(args, &config?, out),

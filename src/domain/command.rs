@@ -234,7 +234,10 @@ impl Command {
                     UcnOrder {
                         text: ucn::text(&policy.ucn_texts, language.as_deref(), count).into(),
                         language,
-                        covers: std::iter::once(m).chain(covers).map(|m| Arc::clone(&m.1)).collect(),
+                        covers: std::iter::once(m)
+                            .chain(covers)
+                            .map(|m| Arc::clone(&m.1))
+                            .collect(),
                     }
                 });
                 Some(Self::Deliver(Box::new(Deliver {

@@ -282,11 +282,13 @@ impl Conditions {
     /// Whether its `service-list` is there and means CPM (SEED0-53, SEED0-59, SEED0-60, SEED0-63).
     #[must_use]
     pub fn is_of_cpm(&self) -> bool {
-        let is_in = |enablers: &[Box<str>]| enablers.iter().any(|e| e.eq_ignore_ascii_case(CPM));
+        let names_cpm = |enablers: &[Box<str>]| {
+            enablers.iter().any(|enabler| enabler.eq_ignore_ascii_case(CPM))
+        };
         match &self.services {
             None => false,
-            Some(Listed::Only(enablers)) => is_in(enablers),
-            Some(Listed::AllExcept(enablers)) => !is_in(enablers),
+            Some(Listed::Only(enablers)) => names_cpm(enablers),
+            Some(Listed::AllExcept(enablers)) => !names_cpm(enablers),
         }
     }
 
@@ -471,7 +473,7 @@ mod tests {
             assert_eq!(*rule, expected);
         }
 
-        let mut far = rule.clone();
+        let mut far = rule;
         far.conditions.senders = Some(vec![Identity::Many { domain: None, except: vec![] }]);
         assert!(far.recorded().unwrap().iter().all(|rule| rule.senders.is_empty()));
         far.conditions.senders =
