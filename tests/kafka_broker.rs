@@ -241,7 +241,7 @@ fn a_lost_commit_of_a_snapshot_stops_nothing() {
 /// comes too late, it must be refused.
 #[test]
 fn a_zombie_between_its_offsets_and_its_commit() {
-    let (rounds, seed) = (number("DEFERD_ROUNDS", 2), number("DEFERD_SEED", 28));
+    let (rounds, seed) = (number("DEFERD_ROUNDS", 3), number("DEFERD_SEED", 28));
     let mut chance = Chance::new(seed);
     let turn = Turn::wait();
     let mut field = turn.field("held");
@@ -253,21 +253,36 @@ fn a_zombie_between_its_offsets_and_its_commit() {
     zombie.wait_for("ready");
     other.wait_for("ready");
     let assigned = |member: &Process| member.said().matches("partitions assigned").count();
+    let replaced = |wait: Duration| {
+        let before = assigned(&other);
+        expel(&field.cluster().brokers, &field.cluster().group, "a-0");
+        field.wait("takes over", || (assigned(&other) > before).then_some(()));
+        std::thread::sleep(Duration::from_secs(4) + wait);
+        let (status, said) = other.get("/readyz?verbose");
+        assert_eq!(status, 503, "it must wait: {said}");
+    };
     for round in 0..rounds {
         std::thread::sleep(some(&mut chance, 500));
-        turn.proxy().hold();
-        zombie.signal("STOP");
-        if round % 2 == 0 {
-            let before = assigned(&other);
-            expel(&field.cluster().brokers, &field.cluster().group, "a-0");
-            field.wait("takes over", || (assigned(&other) > before).then_some(()));
-            std::thread::sleep(Duration::from_secs(4) + some(&mut chance, 1000));
-            let (status, said) = other.get("/readyz?verbose");
-            assert_eq!(status, 503, "it must wait: {said}");
-            assert_eq!(turn.proxy().release(), 0, "it was in time");
-        } else {
-            std::thread::sleep(Duration::from_secs(14) + some(&mut chance, 1000));
-            assert_ne!(turn.proxy().release(), 0, "it was too late");
+        match round % 3 {
+            0 => {
+                turn.proxy().hold();
+                zombie.signal("STOP");
+                replaced(some(&mut chance, 1000));
+                assert_eq!(turn.proxy().release(), 0, "it was in time");
+            }
+            // Not even its journal is there, and it will be.
+            1 => {
+                turn.proxy().overtake();
+                zombie.signal("STOP");
+                replaced(some(&mut chance, 1000));
+                turn.proxy().pass();
+            }
+            _ => {
+                turn.proxy().hold();
+                zombie.signal("STOP");
+                std::thread::sleep(Duration::from_secs(14) + some(&mut chance, 1000));
+                assert_ne!(turn.proxy().release(), 0, "it was too late");
+            }
         }
         std::thread::sleep(some(&mut chance, 1000));
         zombie.signal("CONT");

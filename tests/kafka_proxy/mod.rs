@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 /// How long a test waits for what it has asked for.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The keys of requests (Kafka protocol, `ApiKeys`).
+const PRODUCE: i16 = 0;
 const LEAVE_GROUP: i16 = 13;
 const END_TXN: i16 = 26;
 const TXN_OFFSET_COMMIT: i16 = 28;
@@ -42,6 +43,10 @@ enum Rule {
     CutOff,
     /// Nothing gets through.
     Away,
+    /// What is produced waits, and the next offsets go before it.
+    Overtake,
+    /// Those offsets are there, and what was produced is not.
+    Overtaken,
 }
 
 #[derive(Debug)]
@@ -109,6 +114,12 @@ impl Proxy {
         self.0.wait("no offsets were sent", |rule| rule == Rule::Away);
     }
 
+    /// Lets offsets overtake the records of their transaction; returns when they are there.
+    pub fn overtake(&self) {
+        self.0.set(Rule::Overtake);
+        self.0.wait("no offsets overtook records", |rule| rule == Rule::Overtaken);
+    }
+
     /// Everything gets through again.
     pub fn pass(&self) {
         self.0.set(Rule::Pass);
@@ -151,23 +162,48 @@ fn pass_on(client: &TcpStream, broker: &TcpStream, shared: &Arc<Shared>) {
 
 type Watched = Mutex<Option<[u8; 4]>>;
 
+/// Records that wait until everything gets through.
+fn send_kept(mut broker: &TcpStream, kept: &Mutex<Vec<u8>>) -> Option<()> {
+    let mut kept = kept.lock().unwrap();
+    broker.write_all(&std::mem::take(&mut *kept)).ok()
+}
+
 /// `None`: the connection has ended, or is to end.
 fn requests(
     mut client: &TcpStream,
     mut broker: &TcpStream,
-    shared: &Shared,
+    shared: &Arc<Shared>,
     watched: &Watched,
 ) -> Option<()> {
+    let kept = Arc::new(Mutex::new(Vec::new()));
     loop {
         let frame = frame(&mut client)?;
+        let is = |key: i16| frame[4..6] == key.to_be_bytes();
+        if matches!(shared.rule(), Rule::Overtake | Rule::Overtaken) {
+            if is(PRODUCE) {
+                kept.lock().unwrap().extend(frame);
+                continue;
+            }
+            if is(TXN_OFFSET_COMMIT) && !kept.lock().unwrap().is_empty() {
+                *watched.lock().unwrap() = Some(frame[8..12].try_into().unwrap());
+                let (shared, kept) = (Arc::clone(shared), Arc::clone(&kept));
+                let broker = broker.try_clone().unwrap();
+                std::thread::spawn(move || {
+                    shared.wait("nobody lets them go", |rule| rule == Rule::Pass);
+                    send_kept(&broker, &kept)
+                });
+            }
+        } else {
+            send_kept(broker, &kept)?;
+        }
         // Length, key, version, number; a commit says so in its last octet.
-        if shared.rule() == Rule::CutOff && frame[4..6] == TXN_OFFSET_COMMIT.to_be_bytes() {
+        if shared.rule() == Rule::CutOff && is(TXN_OFFSET_COMMIT) {
             shared.set(Rule::Away);
         }
         if shared.rule() == Rule::Away {
             return None;
         }
-        let is_commit = frame[4..6] == END_TXN.to_be_bytes() && frame.last() == Some(&1);
+        let is_commit = is(END_TXN) && frame.last() == Some(&1);
         if is_commit {
             let number = frame[8..12].try_into().unwrap();
             match shared.rule() {
@@ -187,7 +223,7 @@ fn requests(
                     *watched.lock().unwrap() = Some(number);
                 }
                 Rule::Pass | Rule::Cut(_) | Rule::Held | Rule::Release | Rule::Answered(_) => {}
-                Rule::CutOff | Rule::Away => {}
+                Rule::CutOff | Rule::Away | Rule::Overtake | Rule::Overtaken => {}
             }
         }
         broker.write_all(&frame).ok()?;
@@ -208,8 +244,12 @@ fn answers(
                 shared.set(Rule::Cut(until));
                 return None;
             }
-            // Length, number, throttle time, error.
-            shared.set(Rule::Answered(i16::from_be_bytes([frame[12], frame[13]])));
+            if shared.rule() == Rule::Overtake {
+                shared.set(Rule::Overtaken);
+            } else {
+                // Length, number, throttle time, error.
+                shared.set(Rule::Answered(i16::from_be_bytes([frame[12], frame[13]])));
+            }
         }
         client.write_all(&frame).ok()?;
     }
