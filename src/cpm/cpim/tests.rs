@@ -156,6 +156,8 @@ fn a_wrong_envelope_is_told_with_its_place() {
         error.to_string().starts_with("line 2, column 4: an octet that is not UTF-8"),
         "{error}"
     );
+    let error = refused(b"A: x\rB: \xE9t\r\n\r\n\r\n");
+    assert!(error.to_string().starts_with("line 1, column 5: a control character"), "{error}");
     let small = Limits { octets: 3, ..Limits::default() };
     assert_eq!(super::read(b"A: x", &small).unwrap_err().fault, Fault::TooLarge);
 }
