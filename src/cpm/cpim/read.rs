@@ -66,6 +66,10 @@ fn header(line: &str, lines: &Lines<'_>) -> Result<Header, DocumentError> {
             quoted ^= c == '"';
             c == ' ' && !quoted
         });
+        if end.is_none() && quoted {
+            let column = line.chars().count() + 1;
+            return Err(lines.error(column, "a parameter's quote without end", "`\"`"));
+        }
         rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or((rest, ""))
     } else {
         ("", rest)

@@ -43,7 +43,7 @@ fn a_fault_is_told_with_its_place() {
         (" <?xml version='1.0'?><a/>", "1:2", "an XML declaration, expected an element"),
         ("<?xml version='2.0'?><a/>", "1:16", "version 2.0, expected 1.0"),
         ("<?xml version='1.'?><a/>", "1:16", "version 1., expected 1.0"),
-        ("<?xml encoding='utf-8' version='1.0'?><a/>", "1:33", "`version` in the declaration"),
+        ("<?xml encoding='utf-8' version='1.0'?><a/>", "1:32", "`version` in the declaration"),
         ("<?xml version='1.0' encodingng='utf-8'?><a/>", "1:32", "`encodingng` in the declaration"),
         ("<?xml version='1.0' standalone='1'?><a/>", "1:33", "another value of standalone"),
         ("<a><?b“ c?></a>", "1:7", "`“` in the name of an instruction"),
