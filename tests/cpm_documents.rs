@@ -120,7 +120,13 @@ fn an_attack_ends_at_its_first_limit() {
         "y".repeat(30_000),
         "<x:a/>".repeat(5_000)
     );
-    let cases: [(&[u8], Fault, &str); 14] = [
+    let cases: [(&[u8], Fault, &str); 15] = [
+        // SEED4-58: an event report travels without an envelope.
+        (
+            CPIM.as_bytes(),
+            Fault::Syntax,
+            "line 1, column 1: text outside all elements, expected an element",
+        ),
         (
             bomb.as_bytes(),
             Fault::Syntax,

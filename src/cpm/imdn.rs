@@ -351,5 +351,4 @@ impl Envelope<'_> {
 }
 
 #[cfg(test)]
-#[path = "imdn_tests.rs"]
 mod tests;

@@ -441,5 +441,4 @@ fn required<'d>(element: &Element<'d, '_>, name: &str) -> Result<&'d str, Docume
 }
 
 #[cfg(test)]
-#[path = "preferences_tests.rs"]
 mod tests;

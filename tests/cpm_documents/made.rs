@@ -120,7 +120,8 @@ fn text(chance: &mut Chance) -> Box<str> {
     ];
     let mut text = String::from("x");
     for _ in 0..chance.below(6) {
-        text.push_str(chance.pick(&PIECES));
+        let piece: &&str = chance.pick(&PIECES);
+        text.push_str(piece);
         if chance.one_in(4) {
             text.push(' ');
         }

@@ -43,8 +43,9 @@ pub struct EvfwCheck {
 }
 
 const CHECK_HELP: &str = "\
-A document is read whole or not at all. What is sound, but not as we would write it, is said too: other
-spellings, unknown elements, values that are passed over. schemas/cpm-evfw.xsd is what we write.
+A document is read whole or not at all. What is sound, but not as we would write it, is said too:
+other spellings, unknown elements, values that are passed over. What we write has the schema
+schemas/cpm-evfw.xsd.
 
 Exit codes: 0 it can be read; 1 it cannot, and the line says where and why; 2 there is no such file.
 
@@ -71,7 +72,8 @@ pub struct EvfwShow {
 }
 
 const SHOW_HELP: &str = "\
-Events are listed in the order in which they count: what failed before what is ready. Nothing is done.
+Events are listed in the order in which they count: what failed before what is ready. Nothing is
+done.
 
 Exit codes: 0 shown; 1 it cannot be read; 2 there is no such file.
 

@@ -66,6 +66,10 @@ fn header(line: &str, lines: &Lines<'_>) -> Result<Header, DocumentError> {
             quoted ^= c == '"';
             c == ' ' && !quoted
         });
+        if end.is_none() && quoted {
+            let column = line.chars().count() + 1;
+            return Err(lines.error(column, "a parameter's quote without end", "`\"`"));
+        }
         rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or((rest, ""))
     } else {
         ("", rest)
@@ -106,17 +110,25 @@ impl<'b> Lines<'b> {
         };
         self.rest = rest.get(1..).unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let line = std::str::from_utf8(line).map_err(|error| {
-            let sound = line.get(..error.valid_up_to()).unwrap_or_default();
-            let column = String::from_utf8_lossy(sound).chars().count() + 1;
-            self::error(Fault::Charset, self.number, column, "an octet that is not UTF-8", "UTF-8")
-        })?;
-        let line =
-            if self.number == 1 { line.strip_prefix('\u{feff}').unwrap_or(line) } else { line };
-        if let Some(column) = line.chars().position(|c| c.is_control() && c != '\t') {
+        let (sound, whole) = match std::str::from_utf8(line) {
+            Ok(line) => (line, true),
+            Err(error) => {
+                let sound = line.get(..error.valid_up_to()).unwrap_or_default();
+                (std::str::from_utf8(sound).unwrap_or_default(), false)
+            }
+        };
+        let sound =
+            if self.number == 1 { sound.strip_prefix('\u{feff}').unwrap_or(sound) } else { sound };
+        if let Some(column) = sound.chars().position(|c| c.is_control() && c != '\t') {
             let expected = "an escape such as \\u0007";
             return Err(self.error(column + 1, "a control character", expected));
         }
+        if !whole {
+            let column = sound.chars().count() + 1;
+            let found = "an octet that is not UTF-8";
+            return Err(error(Fault::Charset, self.number, column, found, "UTF-8"));
+        }
+        let line = sound;
         Ok(Some(line).filter(|line| !line.is_empty()))
     }
 

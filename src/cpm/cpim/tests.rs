@@ -138,6 +138,7 @@ fn a_wrong_envelope_is_told_with_its_place() {
         (": x\r\n\r\n\r\n", Fault::Syntax, "line 1, column 1: no header name"),
         ("a.b.c: x\r\n\r\n\r\n", Fault::Syntax, "the header name `a.b.c`"),
         (".c: x\r\n\r\n\r\n", Fault::Syntax, "the header name `.c`"),
+        ("A:;b=\"c d\r\n\r\n\r\n", Fault::Syntax, "line 1, column 10: a parameter's quote"),
         ("A: x\u{7}\r\n\r\n\r\n", Fault::Syntax, "line 1, column 5: a control character"),
         ("A: x\r\r\n\r\n\r\n", Fault::Syntax, "line 1, column 5: a control character"),
         ("A: x\r\n\r\n folded\r\n\r\n", Fault::Syntax, "line 3, column 1: white space before"),
@@ -156,6 +157,8 @@ fn a_wrong_envelope_is_told_with_its_place() {
         error.to_string().starts_with("line 2, column 4: an octet that is not UTF-8"),
         "{error}"
     );
+    let error = refused(b"A: x\rB: \xE9t\r\n\r\n\r\n");
+    assert!(error.to_string().starts_with("line 1, column 5: a control character"), "{error}");
     let small = Limits { octets: 3, ..Limits::default() };
     assert_eq!(super::read(b"A: x", &small).unwrap_err().fault, Fault::TooLarge);
 }

@@ -38,7 +38,7 @@ pub struct Reading<'h> {
 pub struct Read {
     /// What it says.
     pub report: EventReport,
-    /// What we read otherwise than it stands there, or passed over; the first 64.
+    /// What we read otherwise than it stands there, or passed over: the first 64, by place.
     pub notes: Vec<Note>,
     /// How many elements we did not know.
     pub unknown: usize,
@@ -79,18 +79,19 @@ pub fn read(bytes: &[u8], reading: &Reading<'_>) -> Result<Read, DocumentError> 
         loose: false,
         events: Vec::new(),
     };
-    for edit in source.edits() {
+    for edit in source.edits().iter().take(MOST_NOTES) {
         let text = match edit.curly {
-            Some(curly) => format!("the curly quote `{curly}` was straightened"),
-            None => "a missing quote was put in".to_owned(),
+            Some(curly) => format!("the curly quote `{curly}` was straightened").into(),
+            None => "a missing quote was put in".into(),
         };
-        reader.note(source.place(edit), text);
+        reader.notes.push(Note { at: source.place(edit), text });
     }
     each(root, &mut |child| reader.event(child))?;
     if reader.events.is_empty() {
-        reader.note(root.position(), "no event: it does nothing");
+        reader.note(&root, "no event: it does nothing");
     }
-    let Reader { notes, unknown, events, .. } = reader;
+    let Reader { mut notes, unknown, events, .. } = reader;
+    notes.sort_by_key(|note| note.at);
     Ok(Read { report: EventReport { events }, notes, unknown })
 }
 
@@ -135,9 +136,10 @@ struct Fields {
 }
 
 impl Reader<'_> {
-    fn note(&mut self, at: Position, text: impl Into<Box<str>>) {
+    /// A place costs a look at all that stands before it, so what is not told has none.
+    fn note(&mut self, element: &Element<'_, '_>, text: impl Into<Box<str>>) {
         if self.notes.len() < MOST_NOTES {
-            self.notes.push(Note { at, text: text.into() });
+            self.notes.push(Note { at: element.position(), text: text.into() });
         }
     }
 
@@ -155,7 +157,7 @@ impl Reader<'_> {
                 Ok(())
             })?;
             if iw.reports.is_empty() {
-                self.note(element.position(), format!("`{name}` without events: it does nothing"));
+                self.note(&element, format!("`{name}` without events: it does nothing"));
             }
             self.loose = false;
             self.events.push(Event::Interworking(iw));
@@ -165,7 +167,7 @@ impl Reader<'_> {
             self.events.push(Event::Imap(imap));
         } else if let Some(report) = self.interworking(element)? {
             let found = format!("`{}` outside `cpm-event-iw`: read as if inside", element.local());
-            self.note(element.position(), found);
+            self.note(&element, found);
             match self.events.last_mut() {
                 Some(Event::Interworking(iw)) if self.loose => iw.reports.push(report),
                 _ => {
@@ -204,14 +206,14 @@ impl Reader<'_> {
                 format!("unknown elements of more than {most} octets with their namespaces");
             return Err(element.fault(Fault::TooLarge, found, format!("at most {most}")));
         }
-        self.note(element.position(), format!("`{}` is unknown, and passed over", element.name()));
+        self.note(&element, format!("`{}` is unknown, and passed over", element.name()));
         Ok(kept)
     }
 
     fn spelt(&mut self, element: &Element<'_, '_>, name: &str) {
         if element.local() != name {
             let found = format!("`{}` is read as `{name}`", element.local());
-            self.note(element.position(), found);
+            self.note(element, found);
         }
     }
 
@@ -276,7 +278,7 @@ impl Reader<'_> {
                 let domain = word.map(Domain::of);
                 if domain == Some(Domain::Unknown) {
                     let found = format!("the domain `{}` is unknown", word.unwrap_or_default());
-                    self.note(child.position(), found);
+                    self.note(&child, found);
                 }
                 once(&child, &mut fields.domain, domain)?;
             } else if ours && !ready && child.is("message-id") {
@@ -284,7 +286,7 @@ impl Reader<'_> {
             } else if ours && !ready && child.is("message-context") {
                 let context = value(&child)?.map(Context::of);
                 if let Some(Context::Other(word)) = &context {
-                    self.note(child.position(), format!("the context `{word}` is unknown"));
+                    self.note(&child, format!("the context `{word}` is unknown"));
                 }
                 once(&child, &mut fields.context, context)?;
             } else if ours && result && child.is("status") {
@@ -344,7 +346,7 @@ impl Reader<'_> {
             Ok(())
         })?;
         if imap.operations.is_empty() {
-            self.note(element.position(), "`event-cpm-imap` without operations: it does nothing");
+            self.note(&element, "`event-cpm-imap` without operations: it does nothing");
         }
         Ok(imap)
     }
@@ -362,7 +364,7 @@ impl Reader<'_> {
             None => self.flags(&element)?,
         };
         if let Asked::Refused(why) = &asked {
-            self.note(element.position(), format!("{why}: each object has a negative result"));
+            self.note(&element, format!("{why}: each object has a negative result"));
         }
         let mut operation = Operation { asked, objects: Vec::new(), unknown: Vec::new() };
         each(element, &mut |child| {
@@ -376,7 +378,7 @@ impl Reader<'_> {
             Ok(())
         })?;
         if operation.objects.is_empty() {
-            self.note(element.position(), "an operation without objects: it does nothing");
+            self.note(&element, "an operation without objects: it does nothing");
         }
         Ok(operation)
     }
@@ -396,7 +398,7 @@ impl Reader<'_> {
             return Ok(Asked::Refused(Refusal::FlagsDiffer));
         }
         if text.is_none() {
-            self.note(element.position(), "`flag` is read as `flags`");
+            self.note(element, "`flag` is read as `flags`");
         }
         Ok(flags.map_or_else(|| Asked::Refused(Refusal::Flags(first.into())), Asked::Add))
     }
@@ -407,7 +409,7 @@ impl Reader<'_> {
         let number = digits.and_then(|uid| uid.parse::<NonZeroU32>().ok());
         if let (Some(uid), None) = (uid, number) {
             let text = format!("the uid `{uid}` is none of IMAP, and passed over");
-            self.note(element.position(), text);
+            self.note(&element, text);
         }
         let mut object = Object {
             uid: number,
@@ -415,7 +417,7 @@ impl Reader<'_> {
             ..Object::default()
         };
         if object.uid.is_some() && object.folder_path.is_none() {
-            self.note(element.position(), "a uid without folder-path means nothing");
+            self.note(&element, "a uid without folder-path means nothing");
         }
         for child in element.children() {
             let field = match child.local().to_ascii_lowercase().as_str() {
@@ -443,7 +445,7 @@ impl Reader<'_> {
         if object.message_id.is_none() && object.place().is_none() {
             let text =
                 "nothing says which message it is: neither message-id nor uid and folder-path";
-            self.note(element.position(), text);
+            self.note(&element, text);
         }
         Ok(object)
     }

@@ -179,7 +179,7 @@ fn a_gateway_of_ours_says_why_and_that_it_worked() {
         |cause: &str| in_root(&format!("<failed-iw><message-id>m</message-id>{cause}</failed-iw>"));
     let of = |document: &str| match report(document).interworking().remove(0).1 {
         IwReport::Failed(failed) => failed.clone(),
-        other => panic!("{other:?}"),
+        other @ (IwReport::Ready(_) | IwReport::Result(_)) => panic!("{other:?}"),
     };
     let ours = "xmlns:x='urn:deferd:xml:cpm:evfw'";
     let told = of(&failed(&format!("<x:cause {ours} diagnostic='6'>Absent</x:cause>")));
@@ -283,7 +283,7 @@ fn no_value_can_end_a_line_of_imap() {
             format!("<object uid='1{bad}A1'/>"),
             format!("<object><message-id>m{bad}A1 LOGOUT</message-id></object>"),
             format!("<object><conversation-id>m{bad}A1 LOGOUT</conversation-id></object>"),
-            format!("<object><contribution-id>m\nA1 LOGOUT</contribution-id></object>"),
+            format!("<object><contribution-id>m{bad}\nA1 LOGOUT</contribution-id></object>"),
             format!("<object><other-party>m{bad}A1 LOGOUT</other-party></object>"),
         ] {
             let error = fault(&in_operation(&document));

@@ -41,8 +41,6 @@ pub enum Namespace<'s> {
     None,
     /// This URI.
     Of(Cow<'s, str>),
-    /// Its prefix is declared nowhere: it is a stranger.
-    Unbound,
 }
 
 /// An element that we do not know, as XML that stands on its own: what it needs of the namespaces
@@ -155,7 +153,6 @@ impl<'d, 's> Element<'d, 's> {
         match self.namespace() {
             Namespace::None => true,
             Namespace::Of(of) => of == uri,
-            Namespace::Unbound => false,
         }
     }
 

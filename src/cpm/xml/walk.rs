@@ -41,7 +41,8 @@ pub(super) fn read<'s>(
                 let character = tag::reference(source, from, &name)?;
                 walk.text(from, Cow::Owned(character.into()), false)?;
             }
-            Event::Comment(_) | Event::PI(_) => {}
+            Event::Comment(_) => {}
+            Event::PI(pi) => walk.instruction(from, pi.target())?,
             Event::Decl(_) => walk.declaration((from, until))?,
             Event::DocType(_) => return Err(walk.doctype(from)),
             Event::Eof => break,
@@ -85,7 +86,7 @@ impl<'s> Walk<'s, '_> {
         self.declare(attributes, depth);
         let node = Node {
             name,
-            namespace: self.namespace(name),
+            namespace: self.namespace(from, name)?,
             start: from,
             inside: until,
             end: until,
@@ -157,6 +158,22 @@ impl<'s> Walk<'s, '_> {
         Ok(())
     }
 
+    /// A processing instruction: nothing to us, if it is one.
+    fn instruction(&self, from: usize, target: &str) -> Result<(), DocumentError> {
+        let source = self.document.source;
+        match tag::not_of_name(target) {
+            Some((offset, bad)) => {
+                let found = format!("`{bad}` in the name of an instruction");
+                Err(source.syntax(from + 2 + offset, found, "a name and white space"))
+            }
+            None if target.is_empty() || target.eq_ignore_ascii_case("xml") => {
+                let found = "`<?` and no name of an instruction";
+                Err(source.syntax(from, found, "an element"))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// `<?xml …?>`: at the very beginning, version 1, and UTF-8 or a part of it.
     fn declaration(&self, (from, until): (usize, usize)) -> Result<(), DocumentError> {
         let source = self.document.source;
@@ -167,8 +184,17 @@ impl<'s> Walk<'s, '_> {
         let mut said = Vec::new();
         tag::read(source, (from + 2, until - 2), 3, &mut said)?;
         let value = |name: &str| said.iter().find(|said| said.name == name);
+        // They have an order: what is said must be what is left of it.
+        let mut left = ["version", "encoding", "standalone"].into_iter();
+        if let Some(odd) = said.iter().find(|said| !left.any(|name| name == said.name)) {
+            let expected = "version, encoding and standalone, in this order";
+            let at = odd.at - 1;
+            return Err(source.syntax(at, format!("`{}` in the declaration", odd.name), expected));
+        }
+        let is_digits =
+            |minor: &str| !minor.is_empty() && minor.bytes().all(|octet| octet.is_ascii_digit());
         match value("version") {
-            Some(version) if version.value.starts_with("1.") => {}
+            Some(version) if version.value.strip_prefix("1.").is_some_and(is_digits) => {}
             other => {
                 let found = match other {
                     Some(version) => format!("version {}", version.value),
@@ -176,6 +202,9 @@ impl<'s> Walk<'s, '_> {
                 };
                 return Err(source.syntax(other.map_or(from, |v| v.at), found, "1.0"));
             }
+        }
+        if let Some(odd) = value("standalone").filter(|s| !["yes", "no"].contains(&&*s.value)) {
+            return Err(source.syntax(odd.at, "another value of standalone", "`yes` or `no`"));
         }
         let Some(encoding) = value("encoding") else { return Ok(()) };
         let is = |name: &str| encoding.value.eq_ignore_ascii_case(name);
@@ -219,15 +248,19 @@ impl<'s> Walk<'s, '_> {
         }
     }
 
-    fn namespace(&self, name: &str) -> Namespace<'s> {
+    fn namespace(&self, from: usize, name: &str) -> Result<Namespace<'s>, DocumentError> {
         let prefix = name.split_once(':').map_or("", |(prefix, _)| prefix);
-        match self.bound.iter().rev().find(|(bound, ..)| *bound == prefix) {
+        Ok(match self.bound.iter().rev().find(|(bound, ..)| *bound == prefix) {
             Some((_, uri, _)) if uri.is_empty() => Namespace::None,
             Some((_, uri, _)) => Namespace::Of(uri.clone()),
             None if prefix.is_empty() => Namespace::None,
             None if prefix == "xml" => Namespace::Of(Cow::Borrowed(XML)),
-            None => Namespace::Unbound,
-        }
+            None => {
+                let found = format!("the prefix `{prefix}`, which nobody declared");
+                let expected = format!("xmlns:{prefix}=\"…\"");
+                return Err(self.document.source.syntax(from + 1, found, expected));
+            }
+        })
     }
 
     fn node(&mut self, number: usize, change: impl FnOnce(&mut Node<'s>)) {
