@@ -20,10 +20,10 @@ fn what_is_to_be_stored_is_and_the_engine_hears_of_it() {
     full.make("Default/c1");
     full.add("Default/c1", &"0123456789abcd\r\n".repeat(65_000));
     let mut daemon = Daemon::new("imap-sink");
+    let sinks = daemon.start(&case);
     daemon.submit(NUMBER, "m1", json!({ "body": "hello" }));
     daemon.submit(NUMBER, "m2", json!({ "body": "x", "content_type": "text/plain\r\nBcc: all" }));
     daemon.submit("+15145550101", "m3", json!({ "body": "hello ".repeat(10_000) }));
-    let sinks = daemon.start(&case);
     let outcomes = daemon.hear(3);
     assert_eq!(outcomes["m1"], json!(["stored", null]));
     for (id, why) in [("m2", "control character"), ("m3", "full")] {
