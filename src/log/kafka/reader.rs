@@ -167,7 +167,7 @@ impl Reader {
         let (low, high) = ask::patiently(
             &self.name,
             &what,
-            || client.fetch_watermarks(&self.name, number, ANSWER),
+            || client.fetch_watermarks(&self.name, number, ANSWER).map_err(not_yet),
             |error| {
                 if is_free {
                     hear(client);
@@ -287,4 +287,14 @@ fn hear(client: &BaseConsumer<Said>) {
 /// What a reader need not mind: it is in no group.
 fn is_about_groups(code: RDKafkaErrorCode) -> bool {
     matches!(code, RDKafkaErrorCode::GroupAuthorizationFailed | RDKafkaErrorCode::InvalidGroupId)
+}
+
+/// A topic that was there when we looked has no leader now, whatever a broker says that has just come back.
+fn not_yet(error: KafkaError) -> KafkaError {
+    use RDKafkaErrorCode as Code;
+    let unknown = [Code::UnknownTopicOrPartition, Code::UnknownTopic, Code::UnknownPartition];
+    if error.rdkafka_error_code().is_some_and(|code| unknown.contains(&code)) {
+        return KafkaError::MetadataFetch(Code::LeaderNotAvailable);
+    }
+    error
 }
