@@ -57,6 +57,13 @@ pub struct Overlay {
 }
 
 impl Overlay {
+    /// Makes room for that many inputs more.
+    pub fn reserve(&mut self, inputs: usize) {
+        self.users.reserve(inputs);
+        self.duplicates.reserve(inputs);
+        self.order.reserve(inputs);
+    }
+
     /// Where this user is, or would be, and its state as the step has left it.
     pub fn user(&mut self, state: &State, address: &Address) -> (UserKey, &mut User) {
         let mut key = state.users.key(address);

@@ -176,6 +176,7 @@ impl Partition {
         if is_new && let Some((policy, by)) = new_policy {
             step.change_policy(policy, by.as_ref(), settings.partitions);
         }
+        step.expect(inputs.len());
         for input in inputs {
             step.take(state, settings, input, observer);
         }

@@ -12,11 +12,12 @@ use super::ports::{Batch, Entry, Fate, Position, Received};
 use super::state::{State, identity};
 use super::users::UserKey;
 use super::worker::{Done, FILE, Hand, MAX_RECORDS, Settings};
+use crate::domain::address::{Address, LONGEST_TEL};
 use crate::domain::decide::{Decided, Ignored, step};
 use crate::domain::input::{Fact, Input, Told};
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
-use crate::record::envelope::{Envelope, one_line};
+use crate::record::envelope::{Envelope, one_line, text};
 use crate::record::input::{MAX_NAME, Read, Rejected};
 use crate::record::journal::{RULES, Record};
 use crate::record::output::{Place, SOURCE, output, rejected};
@@ -60,6 +61,12 @@ impl Step {
     pub(super) fn at(&mut self, now: Timestamp) {
         self.batch.at = now;
         self.overlay.at = now;
+    }
+
+    /// Makes room for that many inputs more.
+    pub(super) fn expect(&mut self, inputs: usize) {
+        self.overlay.reserve(inputs);
+        self.batch.entries.reserve(inputs);
     }
 
     /// The records decided since the last call, for the log.
@@ -122,11 +129,10 @@ impl Step {
                 // It was read, so it is JSON: what stands around it is white space.
                 let line = one_line(&received.bytes);
                 let line = std::str::from_utf8(&line).map(|line| reader.whole(line.trim(), &read));
-                let user = read.user.to_string();
                 if decided.is_err() {
                     observer.ignored();
                 }
-                self.record(Some(received), Some(&user), line.as_deref().ok(), decided);
+                self.record(Some(received), Some(&read.user), line.as_deref().ok(), decided);
             }
         }
     }
@@ -155,7 +161,9 @@ impl Step {
             }
             keys.sort_unstable();
             keys.dedup();
-            keys.sort_by_cached_key(|key| self.address_of(state, *key));
+            if keys.len() > 1 {
+                keys.sort_by_cached_key(|key| self.address_of(state, *key));
+            }
             for key in keys {
                 if self.is_full() {
                     break;
@@ -190,7 +198,7 @@ impl Step {
             let input = Input { told, fact: Fact::TimerFired };
             let Ok(decided) = step(user, &input, at, &policy) else { return };
             let again = user.wake_at(&policy).is_some_and(|wake_at| wake_at <= until);
-            let address = user.address.to_string();
+            let address = user.address.clone();
             let raw = timer_fired(&address, until, seq);
             self.record(None, Some(&address), Some(&raw), Ok(decided));
             if !again {
@@ -241,7 +249,7 @@ impl Step {
     fn record(
         &mut self,
         received: Option<&Received>,
-        user: Option<&str>,
+        user: Option<&Address>,
         input: Option<&str>,
         decided: Result<Decided, Ignored>,
     ) {
@@ -256,6 +264,8 @@ impl Step {
             None => Fate::Decided,
             Some(why) => Fate::Ignored(why.clone()),
         });
+        let mut buffer = [0; LONGEST_TEL];
+        let user = user.map(|user| user.written(&mut buffer));
         let record = Record {
             user: user.map(Cow::Borrowed),
             events: decided.events,
@@ -315,7 +325,7 @@ impl Step {
             ingested_at: received.map(|r| r.logged).filter(|logged| *logged != self.batch.at),
             rules: RULES,
             policy: Cow::Borrowed(&self.digest),
-            pos: received.map(|received| Cow::Owned(received.position.to_string())),
+            pos: received.map(|received| Cow::Owned(text(&received.position))),
             user: None,
             input: None,
             events: Vec::new(),
@@ -330,12 +340,12 @@ impl Step {
 /// Why an input does not belong where it stands: its user's state is in another partition.
 fn misplaced(read: &Read<'_>, partition: u32, partitions: Option<u32>) -> Option<Rejected> {
     let of = partitions?;
-    let belongs = partition_of(&read.user.to_string(), of);
+    let belongs = partition_of(read.user.written(&mut [0; LONGEST_TEL]), of);
     (belongs != partition).then_some(Rejected::Misplaced { partition, belongs, of })
 }
 
 /// The input that an alarm is: a canonical address needs no escape in JSON.
-fn timer_fired(user: &str, until: Timestamp, seq: u64) -> String {
+fn timer_fired(user: &Address, until: Timestamp, seq: u64) -> String {
     format!(
         "{{\"specversion\":\"1.0\",\"id\":\"{seq}\",\"source\":\"{SOURCE}\",\
          \"type\":\"cpm.timer.fired.v1\",\"subject\":\"{user}\",\"time\":\"{until}\"}}"
