@@ -15,6 +15,8 @@ use super::alias::{decimal, tbcd};
 
 /// Longer than any address seen on a wire; what is longer is refused unread.
 pub(super) const LONGEST_INPUT: usize = 1024;
+/// Bytes that the `tel:` URI of any number fits in.
+pub const LONGEST_TEL: usize = "tel:+".len() + 20;
 
 /// The key of a user: equal if and only if it is the same user.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,12 +51,20 @@ impl Address {
     }
 }
 
+impl Address {
+    /// Its text, written digit by digit where it is a number: each record has it, and formatting costs.
+    #[must_use]
+    pub fn written<'a>(&'a self, buffer: &'a mut [u8; LONGEST_TEL]) -> &'a str {
+        match self {
+            Self::Tel(msisdn) => msisdn.written(buffer),
+            Self::Sip(uri) => uri,
+        }
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tel(msisdn) => write!(f, "tel:{msisdn}"),
-            Self::Sip(uri) => f.write_str(uri),
-        }
+        f.write_str(self.written(&mut [0; LONGEST_TEL]))
     }
 }
 
@@ -62,7 +72,7 @@ impl fmt::Display for Address {
 impl Serialize for Address {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
-            return serializer.collect_str(self);
+            return serializer.serialize_str(self.written(&mut [0; LONGEST_TEL]));
         }
         match self {
             Self::Tel(msisdn) => (msisdn.0, "").serialize(serializer),
@@ -176,9 +186,23 @@ impl Msisdn {
     }
 }
 
+impl Msisdn {
+    /// Its `tel:` URI.
+    fn written(self, buffer: &mut [u8; LONGEST_TEL]) -> &str {
+        let rests = std::iter::successors(Some(self.0), |rest| Some(rest / 10).filter(|r| *r > 0));
+        let digits = rests.map(|rest| b'0' + u8::try_from(rest % 10).unwrap_or(0));
+        let mut at = LONGEST_TEL;
+        for (place, byte) in buffer.iter_mut().rev().zip(digits.chain(*b"+:let")) {
+            *place = byte;
+            at -= 1;
+        }
+        buffer.get(at..).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
+    }
+}
+
 impl fmt::Display for Msisdn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "+{}", self.0)
+        f.write_str(self.written(&mut [0; LONGEST_TEL]).strip_prefix("tel:").unwrap_or_default())
     }
 }
 

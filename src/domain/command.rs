@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::address::Address;
+use super::address::{Address, LONGEST_TEL};
 use super::event::{Access, Event, MessageRef, Notice};
 use super::input::{Technology, What};
 use super::message::{Content, first_u64};
@@ -203,7 +203,7 @@ impl std::fmt::Display for AttemptName {
 }
 
 fn user_digest(user: &Address) -> u64 {
-    first_u64(&Sha256::digest(user.to_string().as_bytes()))
+    first_u64(&Sha256::digest(user.written(&mut [0; LONGEST_TEL]).as_bytes()))
 }
 
 impl Command {

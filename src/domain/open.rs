@@ -344,6 +344,10 @@ impl<'a> View<'a> {
     /// One pass: each conversation remembers who is in the way of those after it.
     #[must_use]
     pub fn in_turn(&self, access: Access, imdn_lane: bool) -> Vec<&'a Deferred> {
+        let of_lane = |m: &Deferred| m.content.kind.in_imdn_lane() == imdn_lane && m.is_live();
+        if !self.user.messages.iter().any(of_lane) {
+            return Vec::new();
+        }
         let (ip_backing_off, sms_backing_off) = (self.ip_backing_off(), self.sms_backing_off());
         let mut in_the_way: Vec<(Conversation, u32)> = self
             .user
@@ -363,7 +367,7 @@ impl<'a> View<'a> {
         }
         let mut chosen = Vec::new();
         for m in &self.user.messages {
-            if m.content.kind.in_imdn_lane() != imdn_lane || !m.is_live() {
+            if !of_lane(m) {
                 continue;
             }
             let mine = conversation(&m.content);

@@ -154,7 +154,7 @@ impl DeviceName {
     /// The name of the device that a record speaks of; without one, the address itself (a
     /// third-party REGISTER tells no device).
     #[must_use]
-    pub fn of(device: Option<&DeviceRef<'_>>, aor: &str) -> Self {
+    pub fn of(device: Option<&DeviceRef<'_>>, aor: impl std::fmt::Display) -> Self {
         let instance = device
             .and_then(|device| device.instance.as_deref())
             .map(|raw| instance_key(raw).unwrap_or_else(|| raw.trim().to_owned()));
@@ -162,7 +162,7 @@ impl DeviceName {
             .and_then(|device| device.contact.as_deref())
             .map(|raw| contact_key(raw).unwrap_or_else(|| raw.trim().to_owned()));
         let contact = match (&instance, contact) {
-            (None, None) => Some(aor.to_owned()),
+            (None, None) => Some(aor.to_string()),
             (_, contact) => contact,
         };
         Self {

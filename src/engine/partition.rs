@@ -176,6 +176,7 @@ impl Partition {
         if is_new && let Some((policy, by)) = new_policy {
             step.change_policy(policy, by.as_ref(), settings.partitions);
         }
+        step.expect(inputs.len());
         for input in inputs {
             step.take(state, settings, input, observer);
         }
@@ -216,8 +217,8 @@ impl Partition {
             self.state.take(&position.topic, position.partition, position.offset);
         }
         self.digest = step.digest;
-        let changed = step.overlay.policy.is_some();
-        step.overlay.fold_in(&mut self.state, &mut self.alarms);
+        let changed = step.changes.policy.is_some();
+        step.changes.keep(&mut self.state, &mut self.alarms);
         self.looking.go_on(step.looked, &self.state.users);
         // An alarm that rang early set none anew: its user was not touched.
         self.rearm(step.rang);
@@ -233,6 +234,7 @@ impl Partition {
     /// rang rings again. Without a step too: the log may have dropped what it had polled.
     pub fn give_up(&mut self) {
         if let Some(step) = self.step.take() {
+            step.changes.undo(&mut self.state);
             self.rearm(step.rang);
         }
         if self.standing == Standing::Whole {

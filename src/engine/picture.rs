@@ -250,7 +250,7 @@ fn sms(view: &View<'_>) -> Value {
 fn due(view: &View<'_>) -> Vec<Value> {
     let user = view.user;
     let at_rest = View { now: user.looked, ..*view };
-    let mut armed: Vec<Armed> = at_rest.armed().collect();
+    let mut armed = at_rest.armed();
     armed.sort();
     let one = |due: Armed| {
         let mut fields = Fields::default();

@@ -1,22 +1,23 @@
-//! A step under way: inputs and alarms decided on an overlay, each with its journal record.
+//! A step under way: inputs and alarms decided, each with its journal record.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::alarms::Alarms;
+use super::changes::Changes;
 use super::intake::partition_of;
 use super::observer::Observer;
-use super::overlay::Overlay;
 use super::ports::{Batch, Entry, Fate, Position, Received};
 use super::state::{State, identity};
 use super::users::UserKey;
 use super::worker::{Done, FILE, Hand, MAX_RECORDS, Settings};
+use crate::domain::address::{Address, LONGEST_TEL};
 use crate::domain::decide::{Decided, Ignored, step};
 use crate::domain::input::{Fact, Input, Told};
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
-use crate::record::envelope::{Envelope, one_line};
+use crate::record::envelope::{Envelope, one_line, text};
 use crate::record::input::{MAX_NAME, Read, Rejected};
 use crate::record::journal::{RULES, Record};
 use crate::record::output::{Place, SOURCE, output, rejected};
@@ -24,7 +25,7 @@ use crate::record::output::{Place, SOURCE, output, rejected};
 /// What one partition has decided since its last commit.
 #[derive(Debug)]
 pub(super) struct Step {
-    pub(super) overlay: Overlay,
+    pub(super) changes: Changes,
     batch: Batch,
     pub(super) done: Done,
     epoch: u64,
@@ -44,7 +45,7 @@ impl Step {
     /// A step of the partition of this number, whose policy has this digest.
     pub(super) fn begun(partition: u32, state: &State, digest: &str) -> Self {
         Self {
-            overlay: Overlay::default(),
+            changes: Changes::default(),
             batch: Batch { partition, first_seq: state.next_seq, ..Batch::default() },
             done: Done::default(),
             epoch: state.epoch,
@@ -59,7 +60,13 @@ impl Step {
     /// What follows is decided at this instant.
     pub(super) fn at(&mut self, now: Timestamp) {
         self.batch.at = now;
-        self.overlay.at = now;
+        self.changes.at = now;
+    }
+
+    /// Makes room for that many inputs more.
+    pub(super) fn expect(&mut self, inputs: usize) {
+        self.changes.reserve(inputs);
+        self.batch.entries.reserve(inputs);
     }
 
     /// The records decided since the last call, for the log.
@@ -70,7 +77,7 @@ impl Step {
         }
         let Batch { partition, at, first_seq, .. } = self.batch;
         let records = entries.len() as u64;
-        self.overlay.recorded = Some(at);
+        self.changes.recorded = Some(at);
         self.batch.first_seq += records;
         self.written += records;
         Some(Batch { partition, at, first_seq, entries })
@@ -90,7 +97,7 @@ impl Step {
     /// One input: a record for it, whatever becomes of it (L-10).
     pub(super) fn take(
         &mut self,
-        state: &State,
+        state: &mut State,
         settings: &Settings,
         received: &Received,
         observer: &mut dyn Observer,
@@ -107,26 +114,25 @@ impl Step {
         }
         observer.input(read.kind, &read.source, received.logged);
         let identity = read.kind.is_remembered().then(|| identity(&read.source, &read.id));
-        if identity.is_some_and(|digest| self.overlay.is_repeated(state, digest)) {
+        if identity.is_some_and(|digest| self.changes.is_repeated(state, digest)) {
             return self.note_duplicate(received, &read, observer);
         }
         let policy = self.policy(state);
         let at = self.batch.at;
-        let (_, user) = self.overlay.user(state, &read.user);
+        let user = self.changes.user(state, &read.user);
         match step(user, &read.input, at, &policy) {
             Err(Ignored::Conflict) => self.refuse(received, &Rejected::Conflict, observer),
             decided => {
                 if let Some(digest) = identity {
-                    self.overlay.remember(digest, at);
+                    self.changes.remember(digest, at);
                 }
                 // It was read, so it is JSON: what stands around it is white space.
                 let line = one_line(&received.bytes);
                 let line = std::str::from_utf8(&line).map(|line| reader.whole(line.trim(), &read));
-                let user = read.user.to_string();
                 if decided.is_err() {
                     observer.ignored();
                 }
-                self.record(Some(received), Some(&user), line.as_deref().ok(), decided);
+                self.record(Some(received), Some(&read.user), line.as_deref().ok(), decided);
             }
         }
     }
@@ -143,7 +149,8 @@ impl Step {
         observer: &mut dyn Observer,
     ) {
         let policy = self.policy(state);
-        let mut due: BTreeSet<(Timestamp, UserKey)> = self.overlay.due(until, &policy).collect();
+        let mut due: BTreeSet<(Timestamp, UserKey)> =
+            self.changes.due(state, until, &policy).collect();
         while !self.is_full() {
             let soonest = due.first().map(|(at, _)| *at);
             let alarm = alarms.next(&state.users).filter(|at| *at <= until);
@@ -155,12 +162,14 @@ impl Step {
             }
             keys.sort_unstable();
             keys.dedup();
-            keys.sort_by_cached_key(|key| self.address_of(state, *key));
+            if keys.len() > 1 {
+                keys.sort_by_cached_key(|key| address_of(state, *key));
+            }
             for key in keys {
                 if self.is_full() {
                     break;
                 }
-                let wake_at = self.overlay.wake_at(state, key, &policy);
+                let wake_at = self.changes.wake_at(state, key, &policy);
                 match wake_at.filter(|wake_at| *wake_at <= until) {
                     Some(wake_at) if wake_at > at => {
                         due.insert((wake_at, key));
@@ -181,16 +190,16 @@ impl Step {
 
     /// An alarm of a user, again as long as it is due at once: a record where it changed something,
     /// none where it came early (TM-1).
-    pub(super) fn ring(&mut self, state: &State, key: UserKey, until: Timestamp) {
+    pub(super) fn ring(&mut self, state: &mut State, key: UserKey, until: Timestamp) {
         let policy = self.policy(state);
         while !self.is_full() {
             let (at, seq) = (self.batch.at, self.next_seq());
-            let Some(user) = self.overlay.by_key(state, key) else { return };
+            let Some(user) = self.changes.by_key(state, key) else { return };
             let told = Told { time: until, logged: at, ..Told::default() };
             let input = Input { told, fact: Fact::TimerFired };
             let Ok(decided) = step(user, &input, at, &policy) else { return };
             let again = user.wake_at(&policy).is_some_and(|wake_at| wake_at <= until);
-            let address = user.address.to_string();
+            let address = user.address.clone();
             let raw = timer_fired(&address, until, seq);
             self.record(None, Some(&address), Some(&raw), Ok(decided));
             if !again {
@@ -201,7 +210,7 @@ impl Step {
 
     /// The policy in force in this step.
     fn policy(&self, state: &State) -> Arc<Policy> {
-        Arc::clone(self.overlay.policy.as_ref().unwrap_or(&state.policy))
+        Arc::clone(self.changes.policy.as_ref().unwrap_or(&state.policy))
     }
 
     /// A policy that changes is an input like another: whole, in a record of its own.
@@ -224,13 +233,9 @@ impl Step {
              \"type\":\"cpm.policy.changed.v1\",\"time\":\"{at}\",{of}{by}\"data\":{data}}}"
         );
         self.digest = policy.digest();
-        self.overlay.policy = Some(Arc::new(policy.clone()));
-        self.overlay.partitions = partitions;
+        self.changes.policy = Some(Arc::new(policy.clone()));
+        self.changes.partitions = partitions;
         self.record(None, None, Some(&raw), Ok(Decided::default()));
-    }
-
-    fn address_of(&self, state: &State, key: UserKey) -> String {
-        self.overlay.address(state, key).map_or_else(String::new, |address| address.to_string())
     }
 
     fn next_seq(&self) -> u64 {
@@ -241,7 +246,7 @@ impl Step {
     fn record(
         &mut self,
         received: Option<&Received>,
-        user: Option<&str>,
+        user: Option<&Address>,
         input: Option<&str>,
         decided: Result<Decided, Ignored>,
     ) {
@@ -256,6 +261,8 @@ impl Step {
             None => Fate::Decided,
             Some(why) => Fate::Ignored(why.clone()),
         });
+        let mut buffer = [0; LONGEST_TEL];
+        let user = user.map(|user| user.written(&mut buffer));
         let record = Record {
             user: user.map(Cow::Borrowed),
             events: decided.events,
@@ -315,7 +322,7 @@ impl Step {
             ingested_at: received.map(|r| r.logged).filter(|logged| *logged != self.batch.at),
             rules: RULES,
             policy: Cow::Borrowed(&self.digest),
-            pos: received.map(|received| Cow::Owned(received.position.to_string())),
+            pos: received.map(|received| Cow::Owned(text(&received.position))),
             user: None,
             input: None,
             events: Vec::new(),
@@ -330,12 +337,16 @@ impl Step {
 /// Why an input does not belong where it stands: its user's state is in another partition.
 fn misplaced(read: &Read<'_>, partition: u32, partitions: Option<u32>) -> Option<Rejected> {
     let of = partitions?;
-    let belongs = partition_of(&read.user.to_string(), of);
+    let belongs = partition_of(read.user.written(&mut [0; LONGEST_TEL]), of);
     (belongs != partition).then_some(Rejected::Misplaced { partition, belongs, of })
 }
 
+fn address_of(state: &State, key: UserKey) -> String {
+    state.users.see(key, |user| user.address.to_string()).unwrap_or_default()
+}
+
 /// The input that an alarm is: a canonical address needs no escape in JSON.
-fn timer_fired(user: &str, until: Timestamp, seq: u64) -> String {
+fn timer_fired(user: &Address, until: Timestamp, seq: u64) -> String {
     format!(
         "{{\"specversion\":\"1.0\",\"id\":\"{seq}\",\"source\":\"{SOURCE}\",\
          \"type\":\"cpm.timer.fired.v1\",\"subject\":\"{user}\",\"time\":\"{until}\"}}"

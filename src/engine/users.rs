@@ -28,7 +28,7 @@ pub struct UserKey(u64);
 impl UserKey {
     /// The key to try where another user has this one.
     #[must_use]
-    pub fn next(self) -> Self {
+    fn next(self) -> Self {
         Self(self.0.wrapping_add(1) | 1 << 63)
     }
 }
@@ -87,7 +87,30 @@ impl Slot {
             Rest::Open(user) => Cow::Owned(pack(user)),
         }
     }
+
+    /// Unpacks the user, and gives back what it was unpacked from.
+    fn open(&mut self) -> Option<Box<[u8]>> {
+        let Rest::Packed(bytes) = &mut self.rest else { return None };
+        let bytes = std::mem::take(bytes);
+        self.rest = Rest::Open(Box::new(unpack(&bytes)));
+        Some(bytes)
+    }
+
+    /// The user, open; where it was not, its key is noted in `open`.
+    fn opened(&mut self, key: UserKey, open: &mut VecDeque<UserKey>) -> &mut User {
+        if self.open().is_some() {
+            open.push_back(key);
+        }
+        match &mut self.rest {
+            Rest::Open(user) => user,
+            Rest::Packed(_) => unreachable!("it was opened just now"),
+        }
+    }
 }
+
+/// How a user was before a step changed it; nothing: there was none.
+#[derive(Debug)]
+pub struct Before(Option<Rest>);
 
 type Table = FxHashMap<UserKey, Slot>;
 
@@ -147,13 +170,7 @@ impl Users {
     /// The user there, unpacked.
     #[must_use]
     pub fn get(&self, key: UserKey) -> Option<User> {
-        self.boxed(key).map(|user| *user)
-    }
-
-    /// The same, in a box of its own.
-    #[must_use]
-    pub fn boxed(&self, key: UserKey) -> Option<Box<User>> {
-        self.slot(key).map(Slot::user)
+        self.slot(key).map(|slot| *slot.user())
     }
 
     /// What `look` sees in the user there.
@@ -173,6 +190,42 @@ impl Users {
         let mut keys: Vec<UserKey> = waiting.map(|(key, _)| *key).collect();
         keys.sort_unstable();
         (table.len(), keys)
+    }
+
+    /// How the user there is, before it is changed.
+    pub fn before(&mut self, key: UserKey) -> Before {
+        self.make_room();
+        self.keep(key);
+        let Some(slot) = self.slot_mut(key) else { return Before(None) };
+        let before = match slot.open() {
+            Some(packed) => {
+                self.open.push_back(key);
+                Rest::Packed(packed)
+            }
+            None => Rest::Open(slot.user()),
+        };
+        Before(Some(before))
+    }
+
+    /// The user there, to be changed; [`before`](Self::before) was asked for.
+    pub fn change(&mut self, key: UserKey) -> Option<&mut User> {
+        let slot = self.tables.get_mut(key.shard())?.get_mut(&key)?;
+        Some(slot.opened(key, &mut self.open))
+    }
+
+    /// Makes the user there what it was before it was changed; its alarm stays as it is.
+    pub fn undo(&mut self, key: UserKey, before: Before) {
+        let Some(table) = self.tables.get_mut(key.shard()) else { return };
+        match before.0 {
+            Some(rest) => {
+                let Some(slot) = table.get_mut(&key) else { return };
+                if matches!((&slot.rest, &rest), (Rest::Packed(_), Rest::Open(_))) {
+                    self.open.push_back(key);
+                }
+                slot.rest = rest;
+            }
+            None => self.count -= usize::from(table.remove(&key).is_some()),
+        }
     }
 
     /// Puts a user to rest.
@@ -213,14 +266,7 @@ impl Users {
             Slot { rest: Rest::Open(Box::new(User::new(address.clone()))), alarm: UNKNOWN }
         });
         slot.alarm = UNKNOWN;
-        if let Rest::Packed(bytes) = &slot.rest {
-            slot.rest = Rest::Open(Box::new(unpack(bytes)));
-            self.open.push_back(key);
-        }
-        match &mut slot.rest {
-            Rest::Open(user) => user,
-            Rest::Packed(_) => unreachable!("it was opened just now"),
-        }
+        slot.opened(key, &mut self.open)
     }
 
     fn make_room(&mut self) {
@@ -507,11 +553,17 @@ mod tests {
             let change = |users: &mut Users, below: &mut dyn FnMut(u64) -> u64| {
                 let mut user = user(&format!("tel:+1514555{:04}", below(60)));
                 let key = users.key(&user.address);
-                match below(5) {
+                match below(6) {
                     0 => users.drop(key),
                     1 => users.set_alarm(key, Timestamp::from_millis(below(9).cast_signed())),
                     2 => users.open(key, &user.address).next_place += 1,
                     3 => users.pack_oldest(),
+                    4 => {
+                        let before = users.before(key);
+                        users.change(key).into_iter().for_each(|there| there.next_place += 1);
+                        (0..below(3)).for_each(|_| users.pack_oldest());
+                        users.undo(key, before);
+                    }
                     _ => {
                         user.memory_full_step = u32::try_from(below(9)).unwrap();
                         users.put(key, user);

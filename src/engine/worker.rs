@@ -1,7 +1,8 @@
-//! The loop: poll, decide on the overlay, ring what is due, commit, fold in.
+//! The loop: poll, decide, ring what is due, commit, settle.
 //!
 //! The same for `simulate`, the daemon and Kafka. Journal first: a step's records and outputs are durable
-//! together before the state moves, so a crash leaves the journal ahead and never the state.
+//! together before anybody sees the state that they led to, so a crash leaves the journal ahead and never
+//! the state; where the commit fails, the step is undone.
 
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::envelope::Envelope;
 use super::fault::told;
-use crate::domain::address::{Address, AddressError, Home};
+use crate::domain::address::{Address, AddressError, Home, LONGEST_TEL};
 use crate::domain::input::{self, DeviceRef, Fact, Input, Text, Told};
 use crate::domain::reachability::hash;
 use crate::domain::time::Timestamp;
@@ -456,9 +456,10 @@ impl Reader {
     fn sender(&self, from: &mut Text<'_>) -> Result<(), Rejected> {
         named("from", from)?;
         if let Ok(address) = Address::parse(from, &self.home) {
-            let canonical = address.to_string();
-            if canonical != **from {
-                from.0 = Cow::Owned(canonical);
+            let mut buffer = [0; LONGEST_TEL];
+            let canonical = address.written(&mut buffer);
+            if *canonical != **from {
+                from.0 = Cow::Owned(canonical.to_owned());
             }
         }
         Ok(())

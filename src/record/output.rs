@@ -8,8 +8,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::envelope::{cow, one_line};
+use super::envelope::{cow, one_line, text};
 use super::input::Rejected;
+use crate::domain::address::LONGEST_TEL;
 use crate::domain::command::{
     AnswerRevocation, Command, Deliver, Notify, Store, access_word, notice_word, what_word,
 };
@@ -68,7 +69,7 @@ fn event<T: Serialize>(
         datacontenttype: "application/json",
         data,
     };
-    let mut bytes = Vec::with_capacity(512);
+    let mut bytes = Vec::with_capacity(1024);
     serde_json::to_writer(&mut bytes, &event).expect("our own records are JSON");
     Output { topic, key: subject.map(Box::from), bytes }
 }
@@ -210,11 +211,11 @@ pub struct UcnFields<'a> {
 #[schemars(rename = "cpm.delivery.requested.v1")]
 pub struct DeliveryRequested<'a> {
     /// Made from user, sender, message id, access, what and number: twice the same is twice told.
-    attempt_id: String,
+    attempt_id: Cow<'a, str>,
     /// The sender's id of the message.
     message_id: Cow<'a, str>,
     /// The user.
-    user: String,
+    user: Cow<'a, str>,
     /// 1, 2, … over all accesses.
     attempt: u32,
     /// `cpm` or `sms`.
@@ -263,7 +264,7 @@ pub struct NotificationRequested<'a> {
     /// The message.
     message_id: Cow<'a, str>,
     /// The user: the notification is about a message to it (IMDN-10).
-    from: String,
+    from: Cow<'a, str>,
     /// The sender of the message, who is told.
     to: Cow<'a, str>,
     /// `delivery`, `processing`, `interworking`.
@@ -379,13 +380,14 @@ pub fn output(command: &Command, at: Timestamp) -> Output {
 }
 
 fn delivery(deliver: &Deliver, at: Timestamp) -> Output {
-    let attempt_id = deliver.attempt_id.to_string();
-    let user = deliver.user.to_string();
+    let attempt_id = text(deliver.attempt_id);
+    let mut buffer = [0; LONGEST_TEL];
+    let user = deliver.user.written(&mut buffer);
     let sms = deliver.sms.as_ref();
     let data = DeliveryRequested {
-        attempt_id: attempt_id.clone(),
+        attempt_id: cow(&attempt_id),
         message_id: cow(&deliver.content.message_id),
-        user: user.clone(),
+        user: cow(user),
         attempt: deliver.attempt_id.number,
         access: cow(access_word(deliver.access)),
         what: cow(what_word(deliver.what)),
@@ -405,16 +407,17 @@ fn delivery(deliver: &Deliver, at: Timestamp) -> Output {
         to: deliver.target.as_deref().map(cow),
     };
     debug_assert!(deliver.access == Access::Sms || sms.is_none());
-    event("cpm.deliveries", "cpm.delivery.requested.v1", &attempt_id, Some(&user), at, data)
+    event("cpm.deliveries", "cpm.delivery.requested.v1", &attempt_id, Some(user), at, data)
 }
 
 fn notification(notify: &Notify, at: Timestamp) -> Output {
-    let user = notify.user.to_string();
+    let mut buffer = [0; LONGEST_TEL];
+    let user = notify.user.written(&mut buffer);
     let content = &notify.content;
     let data = NotificationRequested {
         notification_id: cow(&notify.notification_id),
         message_id: cow(&content.message_id),
-        from: user.clone(),
+        from: cow(user),
         to: cow(&content.from),
         kind: cow(match notify.notice {
             Notice::Delivered | Notice::Failed | Notice::Error | Notice::Forbidden => "delivery",
@@ -429,10 +432,10 @@ fn notification(notify: &Notify, at: Timestamp) -> Output {
             .more
             .as_deref()
             .map_or_else(Vec::new, |more| more.imdn_route.iter().map(|hop| cow(hop)).collect()),
-        about_attempt: notify.about_attempt.map(|attempt| attempt.to_string()),
+        about_attempt: notify.about_attempt.map(text),
     };
     let id = &notify.notification_id;
-    event("cpm.notifications", "cpm.notification.requested.v1", id, Some(&user), at, data)
+    event("cpm.notifications", "cpm.notification.requested.v1", id, Some(user), at, data)
 }
 
 fn revocation(answer: &AnswerRevocation, at: Timestamp) -> Output {
@@ -442,13 +445,15 @@ fn revocation(answer: &AnswerRevocation, at: Timestamp) -> Output {
         result: cow(if answer.ok { "success" } else { "failed" }),
         reason: answer.reason.as_deref().map(cow),
     };
-    let user = answer.user.to_string();
+    let mut buffer = [0; LONGEST_TEL];
+    let user = answer.user.written(&mut buffer);
     let kind = "cpm.revocation.answered.v1";
-    event("cpm.notifications", kind, &answer.id, Some(&user), at, data)
+    event("cpm.notifications", kind, &answer.id, Some(user), at, data)
 }
 
 fn storage(store: &Store, at: Timestamp) -> Output {
-    let user = store.user.to_string();
+    let mut buffer = [0; LONGEST_TEL];
+    let user = store.user.written(&mut buffer);
     let data = StorageRequested {
         message_id: cow(&store.content.message_id),
         context: cow(match store.technology {
@@ -459,7 +464,7 @@ fn storage(store: &Store, at: Timestamp) -> Output {
         delivered_at: store.delivered_at,
         message: MessageFields::of(&store.content, true),
     };
-    event("cpm.deliveries", "cpm.storage.requested.v1", &store.id, Some(&user), at, data)
+    event("cpm.deliveries", "cpm.storage.requested.v1", &store.id, Some(user), at, data)
 }
 
 /// The dead letter for an input that was refused: the reason, its place, and what it was.
@@ -470,7 +475,7 @@ pub fn rejected(why: &Rejected, place: &Place<'_>, raw: &[u8], at: Timestamp) ->
     let line = one_line(raw);
     let input: Option<&RawValue> = whole.then(|| serde_json::from_slice(&line).ok()).flatten();
     let kept = raw.get(..DEAD_LETTER_KEEPS.min(raw.len())).unwrap_or(raw);
-    let text = input.is_none().then(|| String::from_utf8_lossy(kept));
+    let words = input.is_none().then(|| String::from_utf8_lossy(kept));
     let id = match place {
         Place::Topic { topic, partition, offset } => format!("{topic}/{partition}/{offset}"),
         Place::File { file, line } => format!("{file}:{line}"),
@@ -482,7 +487,7 @@ pub fn rejected(why: &Rejected, place: &Place<'_>, raw: &[u8], at: Timestamp) ->
         sha256,
         size: raw.len(),
         input,
-        text,
+        text: words,
     };
     event("cpm.dead-letters", "cpm.input.rejected.v1", &id, None, at, data)
 }

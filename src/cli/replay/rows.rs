@@ -145,7 +145,7 @@ pub(super) fn of_user(followed: &Followed, now: Timestamp) -> Vec<Row> {
 /// What is due when, soonest first.
 pub(super) fn due(followed: &Followed) -> Vec<Row> {
     let user = &followed.user;
-    let mut armed: Vec<Armed> = followed.view(user.looked).armed().collect();
+    let mut armed = followed.view(user.looked).armed();
     armed.sort();
     let row = |due: Armed| {
         let message = due.message.and_then(|place| name_of_message(user, place));

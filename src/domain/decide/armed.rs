@@ -87,19 +87,26 @@ impl Armed {
 }
 
 impl View<'_> {
-    /// Every deadline that is armed, in no order; the soonest is `wake_at`. `now` is what the user was
-    /// last looked at, so that nothing that stands is passed over.
-    pub fn armed(&self) -> impl Iterator<Item = Armed> + use<> {
+    /// Every deadline that is armed, in no order. `now` is what the user was last looked at, so that
+    /// nothing that stands is passed over.
+    #[must_use]
+    pub fn armed(&self) -> Vec<Armed> {
+        let mut all = Vec::new();
+        self.each_armed(|due| all.push(due));
+        all
+    }
+
+    /// The same, one by one; the soonest is `wake_at`.
+    pub(super) fn each_armed(&self, mut see: impl FnMut(Armed)) {
         let live = self.user.messages.iter().any(Deferred::is_live);
         let copies = !self.user.owed.is_empty();
         let (start, sms) = (self.start_timer(), self.sms_timer());
-        let to_end = self.all_due().into_iter().filter_map(move |(at, due)| {
-            let armed = match due {
-                Due::Contact(device) => {
-                    let armed = Armed::of_device(Timer::Registration, at, device);
-                    return (live || copies).then_some(armed);
-                }
-                Due::Block => return live.then_some(Armed::new(Timer::Block, at)),
+        self.all_due(&mut |at, due| {
+            see(match due {
+                Due::Contact(_) if !live && !copies => return,
+                Due::Contact(device) => Armed::of_device(Timer::Registration, at, device),
+                Due::Block if !live => return,
+                Due::Block => Armed::new(Timer::Block, at),
                 Due::Attempt(place, _) => Armed::of_message(start, at, place),
                 Due::CopyLeg(place, device) => {
                     Armed { message: Some(place), ..Armed::of_device(Timer::IpAttempt, at, device) }
@@ -110,14 +117,17 @@ impl View<'_> {
                 Due::Held(place) => Armed::of_message(Timer::Held, at, place),
                 Due::Message(place) => Armed::of_message(Timer::Expiry, at, place),
                 Due::Copy(place) => Armed::of_message(Timer::Copy, at, place),
-            };
-            Some(armed)
+            });
         });
+        self.ip_wait().into_iter().for_each(|at| see(Armed::new(Timer::IpWait, at)));
+        let rung = self.user.ladder.next_at;
+        rung.into_iter().for_each(|at| see(Armed::new(Timer::Rung, at)));
         let looked = self.user.looked;
-        to_end
-            .chain(self.ip_wait().map(|at| Armed::new(Timer::IpWait, at)))
-            .chain(self.user.ladder.next_at.map(|at| Armed::new(Timer::Rung, at)))
-            .chain(self.passing(live).into_iter().filter(move |due| due.at > looked))
+        self.passing(live, &mut |due| {
+            if due.at > looked {
+                see(due);
+            }
+        });
     }
 
     /// Which deadline an attempt by IP runs into: that of its start, as long as nobody said it started.

@@ -28,7 +28,7 @@ impl Step<'_> {
     /// The device a record speaks of.
     fn told_device(&self, told: &DeliveryOutcome<'_>) -> Option<DeviceId> {
         let device = told.device.as_ref()?;
-        Some(DeviceName::of(Some(device), &self.user.address.to_string()).id())
+        Some(DeviceName::of(Some(device), &self.user.address).id())
     }
 
     fn ip_outcome(&mut self, name: AttemptName, told: &DeliveryOutcome<'_>) -> Result<(), Ignored> {

@@ -37,8 +37,8 @@ impl Step<'_> {
     /// A device that writes is there; what it writes ends the message by IP (P-16), or closes it to
     /// that device.
     fn client_imdn(&mut self, imdn: &ImdnReceived<'_>, says: &Says) -> Result<(), Ignored> {
-        let aor = self.user.address.to_string();
-        let device = imdn.device.as_ref().map(|told| DeviceName::of(Some(told), &aor).id());
+        let aor = &self.user.address;
+        let device = imdn.device.as_ref().map(|told| DeviceName::of(Some(told), aor).id());
         let at = self.told.clamped(self.policy);
         if let Some(device) = device {
             self.seen(device, at);

@@ -15,8 +15,7 @@ use crate::domain::user::Device;
 impl Step<'_> {
     /// Table A, "a contact registers, initial" and "refreshed".
     pub(super) fn ims_registered(&mut self, told: &ImsRegistered<'_>) -> Result<(), Ignored> {
-        let aor = self.user.address.to_string();
-        let name = DeviceName::of(told.device.as_ref(), &aor);
+        let name = DeviceName::of(told.device.as_ref(), &self.user.address);
         let id = name.id();
         let stamp = Stamp::of(&self.told, true).with_dialog(told.call_id.as_deref(), told.cseq);
         self.check_newer(id, &stamp)?;
@@ -110,7 +109,7 @@ impl Step<'_> {
         let stamp = Stamp::of(&self.told, false).with_dialog(told.call_id.as_deref(), told.cseq);
         let at = self.told.clamped(self.policy);
         if let Some(device) = &told.device {
-            let name = DeviceName::of(Some(device), &self.user.address.to_string());
+            let name = DeviceName::of(Some(device), &self.user.address);
             self.check_newer(name.id(), &stamp)?;
             self.unbind(name, Some(stamp), at);
             return Ok(());

@@ -23,7 +23,12 @@ impl Step<'_> {
         }
         loop {
             self.now = until;
-            let next = self.view().all_due().into_iter().filter(|(at, _)| *at <= until).min();
+            let mut next: Option<(Timestamp, Due)> = None;
+            self.view().all_due(&mut |at, due| {
+                if at <= until && next.is_none_or(|next| (at, due) < next) {
+                    next = Some((at, due));
+                }
+            });
             let Some((at, due)) = next else { break };
             if self.events.len() > ENOUGH_EVENTS {
                 // What is left stays due, so the next alarm comes at once.

@@ -48,10 +48,10 @@ impl User {
     /// An alarm says only "look": one that rings early, late or twice does no harm.
     #[must_use]
     pub fn wake_at(&self, policy: &Policy) -> Option<Timestamp> {
-        View { user: self, policy, at: self.looked_at, now: self.looked, fresh: None }
-            .armed()
-            .map(|due| due.at)
-            .min()
+        let view = View { user: self, policy, at: self.looked_at, now: self.looked, fresh: None };
+        let mut soonest: Option<Timestamp> = None;
+        view.each_armed(|due| soonest = Some(soonest.map_or(due.at, |at| at.min(due.at))));
+        soonest
     }
 }
 
@@ -62,16 +62,15 @@ impl View<'_> {
     }
 
     /// The deadlines whose passing opens something and ends nothing.
-    pub(super) fn passing(&self, live: bool) -> Vec<Armed> {
+    pub(super) fn passing(&self, live: bool, see: &mut impl FnMut(Armed)) {
         let user = self.user;
-        let mut at = Vec::new();
         // The end of DND lets copies go; the end of a rule, the clients that it excludes (8a).
         if let Some(prefs) = &user.prefs {
             let owed = !user.owed.is_empty();
             let dnd = prefs.dnd_until.filter(|until| owed && *until < Timestamp::MAX);
             let excluding = prefs.rules.iter().filter(|rule| live && !rule.profiles.is_empty());
             let ends = excluding.flat_map(|rule| [rule.valid_from, rule.valid_until]).flatten();
-            at.extend(dnd.into_iter().chain(ends).map(|end| Armed::new(Timer::Rule, end)));
+            dnd.into_iter().chain(ends).for_each(|end| see(Armed::new(Timer::Rule, end)));
         }
         // T_settle
         for (device, contact) in self.contacts().filter(|(_, c)| c.settled_at > user.looked) {
@@ -80,8 +79,9 @@ impl View<'_> {
                     || user.owed.iter().any(|owed| {
                         owed.to.iter().any(|to| to.device == device.id && to.leg.is_none())
                     });
-            let due = Armed::of_device(Timer::Settle, contact.settled_at, device.id);
-            at.extend(waits.then_some(due));
+            if waits {
+                see(Armed::of_device(Timer::Settle, contact.settled_at, device.id));
+            }
         }
         // T_hold
         if let (Some(until), Some(slot)) = (self.hold_until(), &user.sms_slot) {
@@ -91,90 +91,90 @@ impl View<'_> {
                     && self.contacts().any(|(device, contact)| self.way(device, contact, m))
                     && self.ip_may(m)
             });
-            at.extend(behind.then_some(Armed::new(Timer::Hold, until)));
+            if behind {
+                see(Armed::new(Timer::Hold, until));
+            }
         }
         // T_backoff
         for m in &user.messages {
             let until = m.backoff.map(|(_, until)| until);
-            let ends = until.into_iter().chain(m.ucn.backoff);
-            at.extend(ends.map(|until| Armed::of_message(Timer::Backoff, until, m.place)));
+            for until in until.into_iter().chain(m.ucn.backoff) {
+                see(Armed::of_message(Timer::Backoff, until, m.place));
+            }
         }
         for owed in &user.owed {
-            let ends = owed.to.iter().filter_map(|to| Some((to.device, to.backoff?)));
-            at.extend(ends.map(|(device, until)| Armed {
-                message: Some(owed.place),
-                ..Armed::of_device(Timer::Backoff, until, device)
-            }));
+            for (device, until) in owed.to.iter().filter_map(|to| Some((to.device, to.backoff?))) {
+                let message = Some(owed.place);
+                see(Armed { message, ..Armed::of_device(Timer::Backoff, until, device) });
+            }
         }
         // T_ucn_rate
-        if user.messages.iter().any(|m| m.is_live() && self.sms_what(m) == Some(What::Ucn)) {
-            at.extend(self.ucn_rate_until().map(|until| Armed::new(Timer::UcnRate, until)));
+        if user.messages.iter().any(|m| m.is_live() && self.sms_what(m) == Some(What::Ucn))
+            && let Some(until) = self.ucn_rate_until()
+        {
+            see(Armed::new(Timer::UcnRate, until));
         }
         // T_attach_stale
         if live {
             for name in SlotName::ALL {
                 let slot = user.slot(name);
-                let attached = slot.state == SlotState::Attached;
-                let stale = slot.since + self.policy.attach_stale;
-                at.extend(attached.then_some(Armed::new(Timer::AttachStale, stale)));
+                if slot.state == SlotState::Attached {
+                    see(Armed::new(Timer::AttachStale, slot.since + self.policy.attach_stale));
+                }
             }
             if let Some(block) = user.sms_block
                 && block.kind == BlockKind::Absent
             {
-                let over = block.time + self.policy.attach_stale;
-                at.push(Armed::new(Timer::AttachStale, over));
+                see(Armed::new(Timer::AttachStale, block.time + self.policy.attach_stale));
             }
         }
-        at
     }
 
     /// Everything that ends at a deadline, with that deadline, whether armed or not.
-    pub(super) fn all_due(&self) -> Vec<(Timestamp, Due)> {
+    pub(super) fn all_due(&self, see: &mut impl FnMut(Timestamp, Due)) {
         let user = self.user;
-        let mut all = Vec::new();
         for device in &user.devices {
             if let Some(contact) = &device.contact {
                 let over = contact.expires_at + self.policy.registration_grace;
-                all.push((over, Due::Contact(device.id)));
+                see(over, Due::Contact(device.id));
             }
         }
         for m in &user.messages {
             for leg in m.legs.iter().filter(|leg| leg.end.is_none()) {
-                all.push((self.leg_deadline(m, leg), Due::Attempt(m.place, leg.attempt)));
+                see(self.leg_deadline(m, leg), Due::Attempt(m.place, leg.attempt));
             }
             if let Some((_, until)) = m.awaiting {
-                all.push((until, Due::Imdn(m.place)));
+                see(until, Due::Imdn(m.place));
             }
             if let Some(sms) = &m.handed {
                 let over = m.expires_at.max(sms.report_from.unwrap_or(m.expires_at));
-                all.push((over + HANDED_GRACE, Due::Handed(m.place)));
+                see(over + HANDED_GRACE, Due::Handed(m.place));
             }
-            for hold in &m.holds {
-                all.extend(hold.until.map(|until| (until, Due::Held(m.place))));
+            for until in m.holds.iter().filter_map(|hold| hold.until) {
+                see(until, Due::Held(m.place));
             }
             if !self.is_under_way(m) {
                 let at = if m.ending.is_some() { Timestamp::EPOCH } else { m.expires_at };
-                all.push((at, Due::Message(m.place)));
+                see(at, Due::Message(m.place));
             }
         }
         if let Some(slot) = &user.sms_slot {
-            all.push((self.sms_deadline(slot), Due::Sms));
+            see(self.sms_deadline(slot), Due::Sms);
         }
         if let Some(until) = user.sms_block.and_then(|block| block.until) {
-            all.push((until, Due::Block));
+            see(until, Due::Block);
         }
         for owed in &user.owed {
             for to in &owed.to {
                 if let Some(leg) = &to.leg {
                     let at = self.answer_deadline(leg, leg.started_at);
-                    all.push((at, Due::CopyLeg(owed.place, to.device)));
+                    see(at, Due::CopyLeg(owed.place, to.device));
                 }
             }
             if owed.to.iter().all(|to| to.leg.is_none()) {
-                all.push((owed.until, Due::Copy(owed.place)));
+                see(owed.until, Due::Copy(owed.place));
             }
         }
-        all
     }
 
     /// Whether an attempt of the message runs or is awaited, by any access; its UCN is none (P-2).

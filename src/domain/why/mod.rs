@@ -412,7 +412,7 @@ fn released_by(view: &View<'_>, m: &Deferred, obstacle: &Obstacle) -> Vec<Releas
         let mine = |due: &Armed| {
             timers.contains(&due.timer) && due.message.is_none_or(|place| place == m.place)
         };
-        at_rest.armed().filter(mine).map(|due| timer(due.timer, due.at)).collect()
+        at_rest.armed().into_iter().filter(mine).map(|due| timer(due.timer, due.at)).collect()
     };
     match obstacle {
         Obstacle::Held(hold) => {
