@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
     clippy::disallowed_methods,
     reason = "a test fails by panicking, and says so; it measures what a call takes"
 )]
@@ -10,6 +11,7 @@
 mod data;
 #[path = "imap/dovecot.rs"]
 mod dovecot;
+mod process;
 #[path = "imap/records.rs"]
 mod records;
 mod samples;

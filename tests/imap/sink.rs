@@ -10,6 +10,7 @@ use deferd::log::embedded::{Frames, Place, Until};
 use serde_json::{Value, json};
 
 use super::data::DataDirectory;
+use super::process::{self, Process};
 use super::{Case, NUMBER, until};
 
 /// T-30, A-5, SEED0-56.2, SEED0-56.4: stored is said when it is; what cannot be stored is said, too.
@@ -49,6 +50,72 @@ fn what_is_to_be_stored_is_and_the_engine_hears_of_it() {
     case.server.run();
     let mut user = case.server.user(NUMBER);
     assert_eq!(user.flags("Default/c1").len(), 2);
+}
+
+/// The daemon itself, by its configuration: a record is there once, also after a restart.
+#[test]
+fn the_daemon_keeps_records() {
+    let case = Case::new();
+    let data = process::scratch("imap-daemon").join("data");
+    let password = case.server.directory.join("password");
+    let sets = [
+        format!("imap.server=127.0.0.1:{}", case.server.port),
+        "imap.security=plain".to_owned(),
+        "imap.login={msisdn}*deferd".to_owned(),
+        format!("imap.password_file={}", password.display()),
+        "sinks.imap=true".to_owned(),
+    ];
+    let more: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    let mut user = case.server.user(NUMBER);
+    user.make("Default/c1");
+    let daemon = Process::start(&data, &more);
+    let event = |id: &str, kind: &str, data: Value| {
+        json!({
+            "specversion": "1.0", "id": id, "source": "/test", "type": kind,
+            "subject": format!("tel:{NUMBER}"), "data": data,
+        })
+    };
+    let rules = json!({ "rules": [{ "name": "quiet", "actions": ["allow-store"] }] });
+    let message = json!({
+        "message_id": "m1", "from": "tel:+15145550199", "kind": "pager", "content_type": "text/plain",
+        "body": "hello", "conversation_id": "c1",
+    });
+    for one in [
+        event("1", "cpm.preferences.changed.v1", rules),
+        event("2", "cpm.message.submitted.v1", message),
+    ] {
+        let (status, said) = daemon.post(&one.to_string()).unwrap();
+        assert_eq!(status, 202, "{said}");
+    }
+    let sent = "deferd_sink_sent_total{sink=\"imap\",result=\"ok\"} 1";
+    until("it is kept and told", || daemon.get("/metrics").1.contains(sent));
+    assert_eq!(user.flags("Default/c1").len(), 1);
+    daemon.stop();
+    let daemon = Process::start(&data, &more);
+    daemon.stop();
+    assert_eq!(user.flags("Default/c1").len(), 1);
+}
+
+/// Wrong configuration ends the daemon before it does anything, and says which key.
+#[test]
+fn a_daemon_without_its_store_does_not_start() {
+    let data = process::scratch("imap-wrong").join("data");
+    for (sets, says) in [
+        (&["sinks.imap=true"][..], "imap.server is not"),
+        (&["imap.server=192.0.2.1:143", "imap.security=plain"], "imap.plain_anywhere"),
+        (&["imap.server=127.0.0.1:143", "imap.security=plain"], "holds no password"),
+        (&["imap.server=127.0.0.1:993", "imap.ca_file=/none"], "imap.ca_file: /none"),
+    ] {
+        let ended = std::process::Command::new(env!("CARGO_BIN_EXE_deferd"))
+            .args(["run", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(&data)
+            .args(sets.iter().flat_map(|set| ["--set", set]))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(78), "{sets:?}: {said}");
+        assert!(said.contains(says), "{sets:?}: {said}");
+    }
 }
 
 fn stop(sinks: Vec<SinkHandle>) {
