@@ -411,6 +411,7 @@ fn another(expected: Expected, default: &str) -> (String, String) {
             ((*word).to_owned(), format!("\"{word}\""))
         }
         Expected::Texts | Expected::Domains => ("a.b,c".to_owned(), "[\"a.b\", \"c\"]".to_owned()),
+        Expected::UcnTexts => ("en=a,fr=b".to_owned(), "[\"en=a\", \"fr=b\"]".to_owned()),
         Expected::CountryCode => ("49".to_owned(), "\"49\"".to_owned()),
         Expected::Text(what) => {
             let text = match what.split(' ').nth(1) {

@@ -116,8 +116,82 @@ fn a_restarted_broker_finds_its_members_at_work() {
     told(&format!("{rounds} starts of the broker"), &field.end(vec![a, b]));
 }
 
-/// The broker has committed, and its answer is lost: librdkafka asks again; where that is of no use either,
-/// only the journal can say what became of it.
+/// Longer than sessions and transactions last: nobody ends, and all say that they cannot work.
+#[test]
+fn a_broker_may_be_away_for_long() {
+    let (away, seed) = (number("DEFERD_AWAY_SECONDS", 20), number("DEFERD_SEED", 22));
+    let turn = Turn::wait();
+    let mut field = turn.field("away");
+    field.feed_every(seed, Duration::from_millis(50));
+    let (mut a, mut b) = (field.member("a"), field.member("b"));
+    a.wait_for("ready");
+    b.wait_for("ready");
+    // One that has nothing to do hears of it from nobody but the group.
+    let idle = turn.field("idle");
+    let mut c = idle.member("c");
+    c.wait_for("ready");
+    turn.broker().signal("KILL");
+    std::thread::sleep(Duration::from_secs(away));
+    for member in [&a, &b, &c] {
+        let (status, said) = member.get("/readyz?verbose");
+        assert_eq!(status, 503, "{said}");
+        assert_eq!(member.get("/livez").0, 200);
+    }
+    turn.broker().again();
+    field.goes_on(&[&a, &b]);
+    idle.wait("it is ready again", || (c.get("/readyz").0 == 200).then_some(()));
+    c.stop();
+    told(&format!("{away} s without a broker"), &field.end(vec![a, b]));
+}
+
+/// A member that is cut off when it has begun to send its offsets says that it cannot work, though librdkafka
+/// keeps that call for as long as it is so (confluentinc/librdkafka issue 5456).
+#[test]
+fn a_member_that_is_cut_off_says_so() {
+    let turn = Turn::wait();
+    let mut field = turn.field("cut-off");
+    field.feed(27);
+    let mut member = turn.member_behind(&field, "a", &[]);
+    member.wait_for("ready");
+    turn.proxy().cut_off();
+    field.wait("it says so", || (member.get("/readyz").0 == 503).then_some(()));
+    let said = member.said();
+    assert!(said.contains("cannot send the offsets"), "{said}");
+    turn.proxy().pass();
+    field.goes_on(&[&member]);
+    told("a member that was cut off", &field.end(vec![member]));
+}
+
+/// A broker that hangs, under more than the producer's queue can hold: for longer than a member tries, and
+/// shorter; then a member that is killed with its queue full.
+#[test]
+fn a_slow_broker_costs_a_producer_and_nothing_else() {
+    let seed = number("DEFERD_SEED", 23);
+    let turn = Turn::wait();
+    let field = turn.field("slow");
+    field.backlog(seed, 30_000);
+    let small = ["kafka.librdkafka.queue.buffering.max.messages=100"];
+    let mut member = field.member_with("a", &small);
+    member.wait_for("ready");
+    field.goes_on(&[&member]);
+    for seconds in [10, 3] {
+        turn.broker().signal("STOP");
+        std::thread::sleep(Duration::from_secs(seconds));
+        turn.broker().signal("CONT");
+        field.goes_on(&[&member]);
+        assert!(rotations(&member) > 0, "{}", member.said());
+        field.backlog(seed + 1000 * seconds, 5000);
+    }
+    turn.broker().signal("STOP");
+    std::thread::sleep(Duration::from_secs(1));
+    member.kill();
+    turn.broker().signal("CONT");
+    let member = field.member_with("a", &small);
+    told("a slow broker", &field.end(vec![member]));
+}
+
+/// A commit without an answer: the broker may have made it or not. librdkafka asks again; where that is of no
+/// use either, only the journal can say what became of it.
 #[test]
 fn a_lost_commit_is_looked_up() {
     let (rounds, seed) = (number("DEFERD_ROUNDS", 5), number("DEFERD_SEED", 24));
@@ -131,7 +205,11 @@ fn a_lost_commit_is_looked_up() {
         std::thread::sleep(some(&mut chance, 1000));
         // The second time for longer than a member tries.
         let long = Duration::from_secs(if round % 3 == 1 { 8 } else { 0 });
-        turn.proxy().lose(long);
+        if round % 2 == 0 {
+            turn.proxy().lose(long);
+        } else {
+            turn.proxy().drop_next(long);
+        }
         std::thread::sleep(long);
         field.goes_on(&[&member]);
     }
@@ -163,29 +241,48 @@ fn a_lost_commit_of_a_snapshot_stops_nothing() {
 /// comes too late, it must be refused.
 #[test]
 fn a_zombie_between_its_offsets_and_its_commit() {
-    let (rounds, seed) = (number("DEFERD_ROUNDS", 2), number("DEFERD_SEED", 28));
+    let (rounds, seed) = (number("DEFERD_ROUNDS", 3), number("DEFERD_SEED", 28));
     let mut chance = Chance::new(seed);
     let turn = Turn::wait();
     let mut field = turn.field("held");
     field.feed(seed);
-    let mut zombie = turn.member_behind(&field, "a", &[]);
+    // Its transactions live long enough for whoever does not wait for them to have gone on.
+    let long = ["kafka.session_timeout_seconds=12"];
+    let mut zombie = turn.member_behind(&field, "a", &long);
     let mut other = field.member("b");
     zombie.wait_for("ready");
     other.wait_for("ready");
     let assigned = |member: &Process| member.said().matches("partitions assigned").count();
+    let replaced = |wait: Duration| {
+        let before = assigned(&other);
+        expel(&field.cluster().brokers, &field.cluster().group, "a-0");
+        field.wait("takes over", || (assigned(&other) > before).then_some(()));
+        std::thread::sleep(Duration::from_secs(4) + wait);
+        let (status, said) = other.get("/readyz?verbose");
+        assert_eq!(status, 503, "it must wait: {said}");
+    };
     for round in 0..rounds {
         std::thread::sleep(some(&mut chance, 500));
-        turn.proxy().hold();
-        zombie.signal("STOP");
-        if round % 2 == 0 {
-            let before = assigned(&other);
-            expel(&field.cluster().brokers, &field.cluster().group, "a-0");
-            field.wait("takes over", || (assigned(&other) > before).then_some(()));
-            std::thread::sleep(some(&mut chance, 1000));
-            assert_eq!(turn.proxy().release(), 0, "it was in time");
-        } else {
-            std::thread::sleep(Duration::from_secs(8) + some(&mut chance, 1000));
-            assert_ne!(turn.proxy().release(), 0, "it was too late");
+        match round % 3 {
+            0 => {
+                turn.proxy().hold();
+                zombie.signal("STOP");
+                replaced(some(&mut chance, 1000));
+                assert_eq!(turn.proxy().release(), 0, "it was in time");
+            }
+            // Not even its journal is there, and it will be.
+            1 => {
+                turn.proxy().overtake();
+                zombie.signal("STOP");
+                replaced(some(&mut chance, 1000));
+                turn.proxy().pass();
+            }
+            _ => {
+                turn.proxy().hold();
+                zombie.signal("STOP");
+                std::thread::sleep(Duration::from_secs(14) + some(&mut chance, 1000));
+                assert_ne!(turn.proxy().release(), 0, "it was too late");
+            }
         }
         std::thread::sleep(some(&mut chance, 1000));
         zombie.signal("CONT");

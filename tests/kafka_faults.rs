@@ -21,6 +21,7 @@ mod seeded;
 
 use std::time::Duration;
 
+use deferd::log::kafka::Topic;
 use kafka_field::{Field, number, told};
 use process::Process;
 use seeded::Chance;
@@ -28,12 +29,21 @@ use seeded::Chance;
 /// kill -9 of the only member at random instants, and a restart each time.
 #[test]
 fn a_killed_member_loses_and_doubles_nothing() {
-    let (rounds, seed) = (number("DEFERD_ROUNDS", 15), number("DEFERD_SEED", 1));
+    kills("kill", number("DEFERD_ROUNDS", 15), number("DEFERD_SEED", 1), &[]);
+}
+
+/// The same, where the process has two shards: two members of the group, two producers, two threads.
+#[test]
+fn two_shards_that_are_killed_lose_and_double_nothing() {
+    kills("shards", number("DEFERD_ROUNDS", 5), number("DEFERD_SEED", 6), &["kafka.shards=2"]);
+}
+
+fn kills(name: &str, rounds: u64, seed: u64, more: &[&str]) {
     let mut chance = Chance::new(seed);
-    let mut field = Field::new("kill");
+    let mut field = Field::new(name);
     field.feed(seed);
     for _ in 0..rounds {
-        let mut member = field.member("a");
+        let mut member = field.member_with("a", more);
         // One in four dies on its way to being ready.
         if chance.below(4) > 0 {
             member.wait_for("ready");
@@ -41,9 +51,9 @@ fn a_killed_member_loses_and_doubles_nothing() {
         std::thread::sleep(Duration::from_millis(chance.below(900) as u64));
         member.kill();
     }
-    let last = field.member("a");
+    let last = field.member_with("a", more);
     let found = field.end(vec![last]);
-    told(&format!("{rounds} kills"), &found);
+    told(&format!("{rounds} kills, {more:?}"), &found);
     assert!(found.epochs >= rounds / 2, "it hardly ever came to decide anything");
 }
 
@@ -98,6 +108,38 @@ fn a_zombie_commits_nothing() {
     let found = field.end(vec![a, b]);
     told(&format!("{rounds} zombies"), &found);
     assert!(found.epochs >= rounds, "nobody ever took over");
+}
+
+/// A transaction on a journal that nobody ends, as a broker may leave one: nobody can tell what becomes of its
+/// records, so a member waits, says what for, and goes on by itself when it is ended.
+#[test]
+fn a_transaction_that_hangs_is_waited_for_and_told() {
+    let field = Field::new("hangs");
+    let mut member = field.member("a");
+    member.wait_for("ready");
+    field.backlog(5, 500);
+    field.taken(&[&member]);
+    member.stop();
+    let stranger = field.place.transactional("stranger");
+    stranger.begin(Topic::Journal, 2, std::iter::once("{}".to_owned()));
+
+    let mut member = field.member("a");
+    let words = "the journal of partition 2 is stable up to ";
+    let ready = field.wait("it says why it is not ready", || {
+        let (status, said) = member.get("/readyz?verbose");
+        assert_eq!(status, 503, "{said}");
+        said.contains(words).then_some(said)
+    });
+    assert!(ready.contains("partition 2 is still being restored: "), "{ready}");
+    let advice = "Find it with kafka-transactions find-hanging, and abort it";
+    assert!(ready.contains(advice), "{ready}");
+    let said = member.said();
+    assert_eq!(said.matches(words).count(), 1, "{said}");
+
+    stranger.take_back();
+    member.wait_for("ready");
+    field.backlog(6, 500);
+    told("a transaction that hangs", &field.end(vec![member]));
 }
 
 /// Two processes that have one name by mistake: the first has to end, and says why.

@@ -237,3 +237,87 @@ fn what_waits_unread_goes_before_what_is_due() {
     expected.sort();
     assert_eq!(gone, expected);
 }
+
+/// The largest inputs that a configuration may allow, one that is an octet larger, and users whose messages
+/// fill many snapshots' records: all of it fits into what Kafka takes, and nothing is tried for ever.
+#[test]
+fn nothing_is_too_large_for_kafka() {
+    const MOST: usize = 524_288;
+    let field = Field::new("large");
+    let mut member =
+        field.member_with("a", &["max_input_bytes=524288", "kafka.snapshot_seconds=1"]);
+    member.wait_for("ready");
+    let stranger = Stranger::new(&field, None);
+    let users: Vec<String> = (0..3).map(|n| user_of(0, 100 * n)).collect();
+    let empty = message(&users[0], "m0", "").len();
+    // A quote is written as two octets wherever it is written; a letter of another script as it is.
+    let bodies = [
+        "x".repeat(MOST - empty),
+        r#"\""#.repeat((MOST - empty) / 2),
+        "\u{e9}".repeat((MOST - empty) / 2),
+    ];
+    for (n, (user, body)) in users.iter().zip(&bodies).enumerate() {
+        stranger.message(user, &format!("m{n}"), body);
+        stranger.seen(user, &format!("r{n}"), REGISTERED);
+    }
+    stranger.message(&users[0], "m4", &"x".repeat(MOST - empty + 1));
+    // No JSON, and what is kept of it is six times as long as it was.
+    stranger.send(Topic::Messages, &users[0], &"\u{1}".repeat(900_000));
+    stranger.written();
+    field.journalled(8);
+    field.wait("the messages go", || (gone(&field).len() >= bodies.len()).then_some(()));
+    let (_, metrics) = member.get("/metrics");
+    let aborts = metrics.lines().find(|line| line.starts_with("deferd_kafka_aborts_total{"));
+    assert!(aborts.is_none_or(|line| line.ends_with(" 0")), "{aborts:?}");
+    field.wait("a snapshot is written", || {
+        (!read(field.cluster(), Topic::Snapshots, PARTITIONS).is_empty()).then_some(())
+    });
+    let found = end(&field, member);
+    assert_eq!(found.rejected, 2);
+    for topic in [Topic::Journal, Topic::Deliveries, Topic::DeadLetters, Topic::Snapshots] {
+        let largest =
+            read(field.cluster(), topic, PARTITIONS).iter().map(|it| it.bytes.len()).max();
+        println!("{}: {largest:?}", topic.name());
+        assert!(largest.is_some_and(|largest| largest < 1_000_000), "{topic:?}: {largest:?}");
+        if matches!(topic, Topic::Journal | Topic::Deliveries) {
+            assert!(largest > Some(MOST - empty), "cut short: {topic:?}: {largest:?}");
+        }
+    }
+}
+
+/// Ten thousand messages whose life ends while nobody is there: half of them one user's.
+#[test]
+fn ten_thousand_expire_at_once() {
+    const MANY: usize = 10_000;
+    let field = Field::new("expiry");
+    let lives = ["policy.lifetime_seconds=15", "policy.max_deferred_per_user=10000"];
+    let mut member = field.member_with("a", &lives);
+    member.wait_for("ready");
+    let stranger = Stranger::new(&field, None);
+    let one = user_of(0, 0);
+    for n in 0..MANY {
+        let user = if n % 2 == 0 { one.clone() } else { format!("tel:+1514558{n:04}") };
+        stranger.message(&user, &format!("m{n}"), "hello");
+    }
+    stranger.written();
+    field.journalled(MANY);
+    member.stop();
+    std::thread::sleep(Duration::from_secs(15));
+    let mut member = field.member_with("a", &lives);
+    member.wait_for("ready");
+    let expired = || {
+        let journal = read(field.cluster(), Topic::Journal, PARTITIONS);
+        let events = |stands: &kafka_audit::Stands| -> usize {
+            let record: Value = serde_json::from_slice(&stands.bytes).unwrap();
+            let events = record["events"].as_array().cloned().unwrap_or_default();
+            events.iter().filter(|event| event.to_string().contains("expired")).count()
+        };
+        journal.iter().map(events).sum::<usize>()
+    };
+    field.wait("all expire", || (expired() >= MANY).then_some(()));
+    let (_, metrics) = member.get("/metrics");
+    let aborts = metrics.lines().find(|line| line.starts_with("deferd_kafka_aborts_total{"));
+    assert!(aborts.is_none_or(|line| line.ends_with(" 0")), "{aborts:?}");
+    let found = end(&field, member);
+    assert_eq!((expired(), found.inputs), (MANY, MANY));
+}

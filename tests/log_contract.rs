@@ -1,26 +1,39 @@
 //! What every log promises its worker: order, all or nothing, again after a failure, never after a commit.
 //!
+//! The same on a real broker, where each step of Kafka's is one over a network: what is there comes a moment
+//! later, and where a clause cannot hold as it does in one process, [`Subject`] says what holds instead.
+//!
 //! Source: `engine::ports::Log`; rules L-1, L-2, L-3, L-10.
 
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::disallowed_methods,
     reason = "a test fails by panicking, and says so"
 )]
+
+mod kafka_audit;
+mod kafka_place;
 
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use deferd::cli::clock::WallClock;
 use deferd::domain::time::Timestamp;
 use deferd::engine::intake::{Given, Intake, Settled};
 use deferd::engine::ports::{Batch, Clock, Entry, Fate, Log, LogError, Position, Received};
 use deferd::log::embedded::{Directory, Embedded, Inboxes, Limits, Lock, Options};
+use deferd::log::kafka::{Change, Lost, Member, Topic};
 use deferd::log::memory::MemoryLog;
 use deferd::record::output::Output;
+use kafka_place::Place;
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 /// A log under test, and its world: who hands inputs in, and what a crash leaves.
 trait Subject {
@@ -34,6 +47,38 @@ trait Subject {
     fn crash(&mut self) -> bool;
     /// All outputs that were committed.
     fn outputs(&mut self) -> Vec<Vec<u8>>;
+
+    /// The inputs that are there.
+    fn poll(&mut self, most: usize) -> Vec<Received> {
+        self.log().poll(most, Duration::ZERO).unwrap()
+    }
+
+    /// A step has failed before its commit. One process hands out again whatever was not committed; a member
+    /// of a group goes on in the middle of a step, until its partition is resumed.
+    fn fail(&mut self) {}
+
+    /// So many inputs more were committed.
+    fn took(&mut self, _inputs: usize) {}
+
+    /// Where the input of this number stands, from 1 on.
+    fn position(&self, number: u64) -> Position {
+        Position { topic: "http".into(), partition: 0, offset: number }
+    }
+
+    /// Journal lines from anywhere. A member reads on to the end before it reads from elsewhere.
+    fn journal(&mut self, seq: u64, most: usize) -> Vec<Arc<[u8]>> {
+        self.log().journal(0, seq, most).unwrap().unwrap()
+    }
+
+    /// Up to when all inputs were polled, as far as is known now.
+    fn taken_up_to(&mut self, now: Timestamp) -> Timestamp {
+        self.log().taken_up_to(0, now, None)
+    }
+
+    /// How far the best answer to that is behind: where others may write at this very instant, an instant.
+    const BEHIND: Duration = Duration::ZERO;
+    /// Whether it is known of each input when it came; else only whether all have been polled.
+    const KNOWS_EACH: bool = true;
 }
 
 struct Memory(MemoryLog, u64);
@@ -156,11 +201,145 @@ impl Drop for OnDisk {
     }
 }
 
+/// A member of a group on a real broker, with the one partition there is.
+struct OnKafka {
+    place: Place,
+    producer: BaseProducer,
+    member: Option<Member<WallClock>>,
+    /// Inputs that were handed in, and of these that were polled and committed.
+    given: u64,
+    polled: u64,
+    taken: u64,
+}
+
+impl OnKafka {
+    /// Joins, and waits until it is known what the one before left.
+    fn join(&mut self) {
+        let options = deferd::log::kafka::Options {
+            shard: 0,
+            commit_interval: Duration::ZERO,
+            lost: Lost::Stop,
+        };
+        let mut member = Member::join(&self.place.cluster, options, WallClock).unwrap();
+        let assigned = Change::Assigned([0].into());
+        wait("it is given its partition", || {
+            member.poll(0, Duration::from_millis(20)).unwrap();
+            member.take_changes().contains(&assigned).then_some(())
+        });
+        self.member = Some(member);
+        let lines = self.journal(SEQ.get(), 1);
+        assert_eq!(lines.len(), 0);
+        self.fail();
+    }
+}
+
+impl Subject for OnKafka {
+    type Log = Member<WallClock>;
+
+    fn new() -> Self {
+        let place = Place::new("contract", 1);
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", &place.cluster.brokers)
+            .set("linger.ms", "0")
+            .create()
+            .unwrap();
+        let mut subject = Self { place, producer, member: None, given: 0, polled: 0, taken: 0 };
+        subject.join();
+        subject
+    }
+
+    fn log(&mut self) -> &mut Member<WallClock> {
+        self.member.as_mut().unwrap()
+    }
+
+    fn give(&mut self, text: &str, at: Timestamp) {
+        let topic = self.place.cluster.topic(Topic::Messages);
+        let record = BaseRecord::<(), str>::to(&topic).payload(text).partition(0);
+        self.producer.send(record.timestamp(at.as_millis())).unwrap();
+        self.producer.flush(Duration::from_secs(20)).unwrap();
+        self.given += 1;
+    }
+
+    fn crash(&mut self) -> bool {
+        self.member = None;
+        self.join();
+        true
+    }
+
+    fn outputs(&mut self) -> Vec<Vec<u8>> {
+        let outputs = kafka_audit::read(&self.place.cluster, Topic::Deliveries, 1);
+        outputs.into_iter().map(|stands| stands.bytes).collect()
+    }
+
+    fn poll(&mut self, most: usize) -> Vec<Received> {
+        let expected = most.min((self.given - self.polled) as usize);
+        let mut received = Vec::new();
+        wait("what was handed in comes", || {
+            let most = most - received.len();
+            received.extend(self.log().poll(most, Duration::from_millis(20)).unwrap());
+            (received.len() >= expected).then_some(())
+        });
+        self.polled += received.len() as u64;
+        received
+    }
+
+    fn fail(&mut self) {
+        let after = self.taken.checked_sub(1).map(|_| self.position(self.taken));
+        self.log().resume(0, after.as_slice()).unwrap();
+        self.polled = self.taken;
+    }
+
+    fn took(&mut self, inputs: usize) {
+        self.taken += inputs as u64;
+    }
+
+    fn position(&self, number: u64) -> Position {
+        let topic = self.place.cluster.topic(Topic::Messages).into();
+        Position { topic, partition: 0, offset: number - 1 }
+    }
+
+    fn journal(&mut self, seq: u64, most: usize) -> Vec<Arc<[u8]>> {
+        let mut all = Vec::new();
+        loop {
+            let member = self.log();
+            let lines = wait("the journal is stable", || {
+                member.poll(0, Duration::ZERO).unwrap();
+                member.journal(0, seq, most).unwrap()
+            });
+            if lines.is_empty() {
+                all.truncate(most);
+                return all;
+            }
+            all.extend(lines);
+        }
+    }
+
+    fn taken_up_to(&mut self, now: Timestamp) -> Timestamp {
+        // It is looked up for what is due only; and once more where the ends have moved meanwhile.
+        (0..3).map(|_| self.log().taken_up_to(0, now, Some(now))).max().unwrap()
+    }
+
+    const BEHIND: Duration = Duration::from_millis(1);
+    const KNOWS_EACH: bool = false;
+}
+
+/// Waits for what a broker does.
+fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{what}: not after a minute");
+    }
+}
+
 /// The same tests for every log.
 macro_rules! contract {
     ($($name:ident)*) => {
         mod memory { $(#[test] fn $name() { super::$name::<super::Memory>(); })* }
         mod embedded { $(#[test] fn $name() { super::$name::<super::OnDisk>(); })* }
+        mod kafka { $(#[test] fn $name() { super::$name::<super::OnKafka>(); })* }
     };
 }
 
@@ -170,7 +349,6 @@ contract! {
     what_was_committed_never_comes_again_after_a_crash
     a_journal_reads_back_from_anywhere
     outputs_are_as_durable_as_their_records
-    a_wrong_seq_is_refused
     a_poll_takes_no_more_than_it_may
     nothing_rings_before_what_waits_is_taken
 }
@@ -188,9 +366,9 @@ thread_local!(static SEQ: Cell<u64> = const { Cell::new(0) });
 /// A batch of records that follow the last ones, one for each input, each with an output.
 fn batch(inputs: &[String]) -> Batch {
     let first_seq = SEQ.get();
-    let entry = |text: &String| Entry {
+    let entry = |(seq, text): (u64, &String)| Entry {
         user: None,
-        line: format!("{{\"of\":\"{text}\"}}").into_bytes(),
+        line: line(seq, text).into_bytes(),
         outputs: vec![Output {
             topic: "cpm.deliveries",
             key: Some("tel:+15145550100".into()),
@@ -198,17 +376,28 @@ fn batch(inputs: &[String]) -> Batch {
         }],
         fate: Some(Fate::Decided),
     };
-    Batch { partition: 0, at: s(0), first_seq, entries: inputs.iter().map(entry).collect() }
+    Batch {
+        partition: 0,
+        at: s(0),
+        first_seq,
+        entries: (first_seq..).zip(inputs).map(entry).collect(),
+    }
+}
+
+fn line(seq: u64, text: &str) -> String {
+    let head = r#""epoch":0,"at":"2026-11-21T08:00:00Z","rules":1,"policy":"ab""#;
+    format!(r#"{{"seq":{seq},{head},"user":"{text}"}}"#)
 }
 
 fn commit<S: Subject>(subject: &mut S, inputs: &[String]) {
     subject.log().write(batch(inputs)).unwrap();
     subject.log().commit().unwrap();
     SEQ.set(SEQ.get() + inputs.len() as u64);
+    subject.took(inputs.len());
 }
 
 fn poll<S: Subject>(subject: &mut S) -> Vec<String> {
-    texts(&subject.log().poll(100, Duration::ZERO).unwrap())
+    texts(&subject.poll(100))
 }
 
 fn fresh<S: Subject>() -> S {
@@ -220,15 +409,15 @@ fn inputs_come_in_order_and_once<S: Subject>() {
     let mut subject = fresh::<S>();
     assert_eq!(poll(&mut subject), [""; 0]);
     let mut taken = Vec::new();
-    let mut last = 0;
+    let mut last = None;
     for round in 0..20 {
         for n in 0..=round {
             subject.give(&format!("{round}-{n}"), s(round));
         }
-        let received = subject.log().poll(100, Duration::ZERO).unwrap();
+        let received = subject.poll(100);
         for one in &received {
-            assert!(one.position.offset > last, "{:?}", one.position);
-            last = one.position.offset;
+            assert!(Some(one.position.offset) > last, "{:?}", one.position);
+            last = Some(one.position.offset);
             assert_eq!(one.logged, s(round));
         }
         let got = texts(&received);
@@ -246,8 +435,9 @@ fn what_was_not_committed_comes_again<S: Subject>() {
     subject.give("b", s(0));
     assert_eq!(poll(&mut subject), ["a", "b"]);
     subject.give("c", s(1));
-    // The step failed before its commit.
+    subject.fail();
     assert_eq!(poll(&mut subject), ["a", "b", "c"]);
+    subject.fail();
     let got = poll(&mut subject);
     commit(&mut subject, &got);
     assert_eq!(poll(&mut subject), [""; 0]);
@@ -261,14 +451,14 @@ fn what_was_committed_never_comes_again_after_a_crash<S: Subject>() {
     subject.give("b", s(1));
     assert_eq!(poll(&mut subject), ["b"]);
     let kept = subject.crash();
-    let position = Position { topic: "http".into(), partition: 0, offset: 1 };
+    let position = subject.position(1);
     subject.log().resume(0, &[position]).unwrap();
     if !kept {
         subject.give("b", s(2));
     }
-    let received = subject.log().poll(100, Duration::ZERO).unwrap();
+    let received = subject.poll(100);
     assert_eq!(texts(&received), ["b"]);
-    assert_eq!(received[0].position.offset, 2, "its number follows what was taken");
+    assert_eq!(received[0].position, subject.position(2), "its number follows what was taken");
 }
 
 fn a_journal_reads_back_from_anywhere<S: Subject>() {
@@ -280,13 +470,15 @@ fn a_journal_reads_back_from_anywhere<S: Subject>() {
         }
         let got = poll(&mut subject);
         commit(&mut subject, &got);
-        all.extend(got.iter().map(|text| format!("{{\"of\":\"{text}\"}}")));
+        all.extend(
+            (all.len() as u64..).zip(&got).map(|(seq, text)| line(seq, text)).collect::<Vec<_>>(),
+        );
         if round % 10 != 9 {
             continue;
         }
         subject.crash();
         for from in 0..=all.len() {
-            let lines = subject.log().journal(0, from as u64, 7).unwrap().unwrap();
+            let lines = subject.journal(from as u64, 7);
             let lines: Vec<_> = lines.iter().map(|l| String::from_utf8_lossy(l)).collect();
             assert_eq!(lines, all[from..all.len().min(from + 7)], "from {from}");
         }
@@ -294,7 +486,7 @@ fn a_journal_reads_back_from_anywhere<S: Subject>() {
     // On from where the last look ended, too.
     let mut seq = 0;
     loop {
-        let lines = subject.log().journal(0, seq, 4).unwrap().unwrap();
+        let lines = subject.journal(seq, 4);
         if lines.is_empty() {
             break;
         }
@@ -319,6 +511,33 @@ fn outputs_are_as_durable_as_their_records<S: Subject>() {
     assert_eq!(outputs, expected);
 }
 
+/// A broker does not count, so a wrong number is none of its business: who may write at all is, and that is
+/// [`whoever_was_replaced_is_refused`].
+#[test]
+fn a_wrong_seq_is_refused_by_one_process() {
+    a_wrong_seq_is_refused::<Memory>();
+    a_wrong_seq_is_refused::<OnDisk>();
+}
+
+/// Another process of the same name has the partition: nothing of the first one's step is there.
+#[test]
+fn whoever_was_replaced_is_refused() {
+    let mut subject = fresh::<OnKafka>();
+    subject.give("a", s(0));
+    let got = poll(&mut subject);
+    commit(&mut subject, &got);
+    subject.give("b", s(1));
+    let got = poll(&mut subject);
+    subject.log().write(batch(&got)).unwrap();
+    let mut replaced = subject.member.take().unwrap();
+    subject.join();
+    let error = replaced.commit().unwrap_err();
+    assert!(matches!(error, LogError::Fenced(_) | LogError::Unavailable(_)), "{error}");
+    assert_eq!(poll(&mut subject), ["b"]);
+    let lines = subject.journal(0, 10);
+    assert_eq!(lines.len(), 1, "nothing of it is there");
+}
+
 fn a_wrong_seq_is_refused<S: Subject>() {
     let mut subject = fresh::<S>();
     subject.give("a", s(0));
@@ -339,7 +558,7 @@ fn a_poll_takes_no_more_than_it_may<S: Subject>() {
     for n in 0..10 {
         subject.give(&n.to_string(), s(0));
     }
-    let first = texts(&subject.log().poll(4, Duration::ZERO).unwrap());
+    let first = texts(&subject.poll(4));
     assert_eq!(first, ["0", "1", "2", "3"]);
     commit(&mut subject, &first);
     assert_eq!(poll(&mut subject), ["4", "5", "6", "7", "8", "9"]);
@@ -348,17 +567,18 @@ fn a_poll_takes_no_more_than_it_may<S: Subject>() {
 /// TM-7, L-13: an alarm that is due at the instant of a waiting input, or later, does not ring.
 fn nothing_rings_before_what_waits_is_taken<S: Subject>() {
     let mut subject = fresh::<S>();
-    assert_eq!(subject.log().taken_up_to(0, s(50), None), s(50));
-    subject.give("a", s(10));
-    subject.give("b", s(20));
-    assert!(subject.log().taken_up_to(0, s(50), None) < s(10));
-    let first = texts(&subject.log().poll(1, Duration::ZERO).unwrap());
-    let taken = subject.log().taken_up_to(0, s(50), None);
-    assert!(s(10) < taken && taken < s(20));
+    assert_eq!(subject.taken_up_to(s(50)), s(50) - S::BEHIND);
+    subject.give("a", s(60));
+    subject.give("b", s(70));
+    assert!(subject.taken_up_to(s(100)) < s(60));
+    let first = texts(&subject.poll(1));
+    let taken = subject.taken_up_to(s(100));
+    assert!(taken < s(70), "{taken}");
+    assert_eq!(s(60) < taken, S::KNOWS_EACH, "{taken}");
     commit(&mut subject, &first);
     let got = poll(&mut subject);
     assert_eq!(got, ["b"]);
-    assert_eq!(subject.log().taken_up_to(0, s(50), None), s(50));
+    assert_eq!(subject.taken_up_to(s(100)), s(100) - S::BEHIND);
 }
 
 /// Whoever handed an input in hears of it when it is durable, and in order.

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use deferd::engine::partition::Partition;
 use deferd::engine::state::State;
 use deferd::engine::worker::{Settings, Worker};
-use deferd::log::kafka::{Change, Cluster, Lost, Member, Next, Options, Reader, Topic};
+use deferd::log::kafka::{
+    Change, Cluster, Lost, Member, Next, Options, Reader, Round as Snapshot, Topic,
+};
 
 use crate::journals;
 use crate::measure::{Round, cpu_seconds, median, timed};
@@ -14,16 +16,30 @@ use crate::stream::Real;
 
 const ROUNDS: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Of the state in its snapshot.
+const IDENTITY: u128 = 1;
+/// Users of a slice of it.
+const SLICE: usize = 4000;
 
 /// The rows: one partition, a message waiting for each of its users.
 pub(crate) fn report(broker: &Broker, users: u64) {
     let place = Place::new(broker, "restore", 1);
     journals::write(&place, users);
-    let (mut read, mut restored) = (Vec::new(), Vec::new());
+    let (mut read, mut restored, mut last) = (Vec::new(), Vec::new(), None);
     for round in 0..ROUNDS {
         read.push(timed(|| read_only(&place.cluster)));
-        restored.push(from_journal(&place, users, round));
+        let (cost, worker) = whole(&place, users, &format!("j{round}"), |_| State::default());
+        restored.push(cost);
+        last = Some(worker);
     }
+    snapshot(last.as_mut().expect("a round"));
+    drop(last);
+    let from_snapshot = |member: &mut Member<Real>| {
+        let newest = member.snapshot(0, IDENTITY).expect("the broker answers");
+        newest.expect("a snapshot").1
+    };
+    let snapshots: Vec<_> =
+        (0..ROUNDS).map(|n| whole(&place, users, &format!("s{n}"), from_snapshot).0).collect();
     println!(
         "\n{:<34}{:>8}{:>12}{:>14}",
         format!("restore of {users} users"),
@@ -33,6 +49,7 @@ pub(crate) fn report(broker: &Broker, users: u64) {
     );
     row("the journal, only read", users, &read);
     row("from the journal alone", users, &restored);
+    row("from a snapshot", users, &snapshots);
 }
 
 fn row(name: &str, users: u64, rounds: &[Round]) {
@@ -55,9 +72,29 @@ fn read_only(cluster: &Cluster) -> u64 {
     }
 }
 
-/// From when the group gives the partition until it can decide.
-fn from_journal(place: &Place, users: u64, round: usize) -> Round {
-    let group = format!("{}{round}", place.cluster.group);
+/// Writes a round of snapshots, as the daemon does.
+fn snapshot(worker: &mut Worker<Member<Real>, Real>) {
+    let [partition] = worker.partitions_mut() else { panic!("one partition") };
+    let mut round = Snapshot::begin(partition.state().next_seq, None);
+    partition.begin_checkpoint(IDENTITY);
+    let mut is_cut = true;
+    while is_cut {
+        let [partition] = worker.partitions_mut() else { panic!("one partition") };
+        let chunks = partition.checkpoint_slice(SLICE);
+        is_cut = partition.state().is_cut();
+        worker.log().keep_chunks(0, &mut round, &chunks).expect("it is written");
+    }
+}
+
+/// From when the group gives the partition until it can decide; `known`: what is known of it beside the
+/// journal's tail.
+fn whole(
+    place: &Place,
+    users: u64,
+    name: &str,
+    known: impl Fn(&mut Member<Real>) -> State,
+) -> (Round, Worker<Member<Real>, Real>) {
+    let group = format!("{}{name}", place.cluster.group);
     let cluster = Cluster { group, ..place.cluster.clone() };
     let options =
         Options { shard: 0, commit_interval: Duration::from_millis(100), lost: Lost::Stop };
@@ -70,14 +107,15 @@ fn from_journal(place: &Place, users: u64, round: usize) -> Round {
         for change in worker.log().take_changes() {
             assert!(matches!(change, Change::Assigned(_)), "nobody else is in the group");
             began = Some((Instant::now(), cpu_seconds()));
-            worker.take_on(Partition::new(0, State::default()));
+            let state = known(worker.log());
+            worker.take_on(Partition::new(0, state));
         }
         if let Some((wall, cpu)) = began
             && worker.partitions().iter().any(Partition::is_whole)
         {
             let round = Round { wall: wall.elapsed().as_secs_f64(), cpu: cpu_seconds() - cpu };
             assert_eq!(worker.state().users.len() as u64, users, "all of them");
-            return round;
+            return (round, worker);
         }
     }
 }

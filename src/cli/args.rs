@@ -9,6 +9,7 @@ mod client;
 mod doctor;
 mod evfw;
 mod ingest;
+mod pager;
 mod run;
 mod topics;
 
@@ -21,6 +22,7 @@ pub use client::{
 pub use doctor::Doctor;
 pub use evfw::{Evfw, EvfwAction, EvfwCheck, EvfwShow, EvfwWrite};
 pub use ingest::{Ek, From, Ingest, Jsonl, Shape};
+pub use pager::Pager;
 pub use run::Run;
 pub use topics::{Topics, TopicsAction, TopicsCheck, TopicsCreate};
 
@@ -81,6 +83,8 @@ pub enum Command {
     Ingest(Ingest),
     /// Event reports of gateways and clients: check, show or write one
     Evfw(Evfw),
+    /// Say what becomes of a message in pager mode, step by step
+    Pager(Pager),
     /// Check or show the configuration
     Config(Config),
     /// Say whether this set-up is sound, and what to do where it is not

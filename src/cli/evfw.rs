@@ -226,7 +226,7 @@ fn flag(asked: &Asked, object: &Object) -> (String, &'static str) {
 }
 
 /// A document that cannot be read: where, and why; the answer is no.
-fn refused(
+pub(super) fn refused(
     file: &Path,
     bytes: &[u8],
     error: &DocumentError,
@@ -301,7 +301,8 @@ fn plain(text: &str) -> String {
     text.replace('\t', " ").replace(char::is_control, "\u{fffd}")
 }
 
-fn octets(file: &Path) -> anyhow::Result<Vec<u8>> {
+/// The octets of a file or of standard input.
+pub(super) fn octets(file: &Path) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if file == Path::new("-") {
         std::io::stdin().take(MOST_OCTETS).read_to_end(&mut bytes).context("standard input")?;

@@ -17,6 +17,7 @@ mod known;
 mod letters;
 mod lines;
 pub mod measures;
+mod pager;
 mod progress;
 mod recipient;
 mod replay;
@@ -81,6 +82,7 @@ pub fn run(
         Command::Simulate(args) => simulate::simulate(args, &config?, out),
         Command::Ingest(args) => ingest::ingest(args, &config?, out),
         Command::Evfw(args) => evfw::evfw(args, &config?, out),
+        Command::Pager(args) => pager::pager(args, &config?, out),
         Command::Config(args) => configuration::configuration(args, config, out),
         Command::Doctor(args) => doctor::doctor(args, config, out),
         Command::Topics(args) => topics::topics(args, &config?, out),
@@ -107,6 +109,8 @@ fn settings(config: &Loaded) -> anyhow::Result<Settings> {
     let reader = Reader { home, max_input_bytes: config.max_input_bytes as usize };
     let mut policy = config.policy.clone();
     policy.on_store_failure = config.pager.on_store_failure;
+    policy.literal_imdn_rules = config.pager.literal_imdn_rules;
+    policy.ucn_texts = config.ucn.texts.iter().map(|text| text.as_str().into()).collect();
     Ok(Settings { reader, policy, partitions: None })
 }
 

@@ -18,9 +18,9 @@ use std::collections::BTreeSet;
 use super::xml::{Document, Element, Limits, Source};
 use super::{DocumentError, Fault, Position};
 use crate::domain::address::{Address, AddressError, Home};
-use crate::domain::input::Action;
+use crate::domain::input::{Action, Change, PreferencesChanged};
 use crate::domain::pager::preferences::{
-    Actions, Conditions, Except, Identity, Listed, Medium, Period, Rule,
+    Actions, Beyond, Conditions, Except, Identity, Listed, Medium, Period, Rule,
 };
 use crate::domain::time::Timestamp;
 
@@ -40,6 +40,34 @@ pub enum Said {
     Rules(Vec<Rule>),
     /// `resource-lists`: every entry of every list, nested ones too.
     Blacklist(BTreeSet<Box<str>>),
+}
+
+impl Said {
+    /// What the document changes of what is known: all rules, or all refused senders.
+    ///
+    /// # Errors
+    ///
+    /// [`Beyond`]: our record cannot keep a condition of a rule. Refuse the document.
+    pub fn change(&self) -> Result<PreferencesChanged, Beyond> {
+        match self {
+            Self::Rules(rules) => {
+                let mut all = Vec::new();
+                let mut forward_to = Change::Keep;
+                for rule in rules {
+                    all.extend(rule.recorded()?);
+                    if let Some(to) = &rule.actions.forward_to {
+                        forward_to = Change::Set(to.clone());
+                    }
+                }
+                let rules = Change::Set(all);
+                Ok(PreferencesChanged { rules, forward_to, ..PreferencesChanged::default() })
+            }
+            Self::Blacklist(senders) => Ok(PreferencesChanged {
+                blacklist: Change::Set(senders.iter().cloned().collect()),
+                ..PreferencesChanged::default()
+            }),
+        }
+    }
 }
 
 /// A document that was read.

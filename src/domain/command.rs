@@ -15,11 +15,8 @@ use super::message::{Content, first_u64};
 use super::policy::{Policy, SmsMode, SmsReports};
 use super::reachability::{DeviceId, DeviceName};
 use super::time::Timestamp;
+use super::ucn;
 use super::user::{User, key_digest};
-
-/// What a UCN says where no template is configured: no word of the content.
-pub const UCN_TEXT: &str =
-    "You have a message that needs a data connection. It arrives when your phone is online.";
 
 /// A request to another system.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,7 +75,7 @@ pub struct SmsOrder {
 #[derive(Clone, Debug, PartialEq)]
 pub struct UcnOrder {
     /// Its text.
-    pub text: &'static str,
+    pub text: Box<str>,
     /// The user's language, if known.
     pub language: Option<Box<str>>,
     /// The messages it stands for.
@@ -231,10 +228,17 @@ impl Command {
                     request_reports: policy.sms_reports == SmsReports::AskBoth,
                     from_as: shown_sender(content),
                 });
-                let ucn = (*what == What::Ucn).then(|| UcnOrder {
-                    text: UCN_TEXT,
-                    language: user.prefs.as_ref().and_then(|prefs| prefs.ucn_language.clone()),
-                    covers: std::iter::once(m).chain(covers).map(|m| Arc::clone(&m.1)).collect(),
+                let ucn = (*what == What::Ucn).then(|| {
+                    let language = user.prefs.as_ref().and_then(|prefs| prefs.ucn_language.clone());
+                    let count = 1 + covers.len();
+                    UcnOrder {
+                        text: ucn::text(&policy.ucn_texts, language.as_deref(), count).into(),
+                        language,
+                        covers: std::iter::once(m)
+                            .chain(covers)
+                            .map(|m| Arc::clone(&m.1))
+                            .collect(),
+                    }
                 });
                 Some(Self::Deliver(Box::new(Deliver {
                     attempt_id: AttemptName::of(&user.address, content, *n, *by, *what),

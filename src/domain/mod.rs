@@ -21,6 +21,7 @@ pub mod reachability;
 pub mod sms;
 pub mod standing;
 pub mod time;
+pub mod ucn;
 pub mod user;
 pub mod why;
 mod words;

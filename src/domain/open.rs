@@ -87,16 +87,14 @@ impl<'a> View<'a> {
     }
 
     /// Whether a client takes a message of this kind; one that nobody told about does.
-    fn capable(contact: &Contact, kind: Kind) -> bool {
+    pub(super) fn capable(contact: &Contact, kind: Kind) -> bool {
         contact.may_take_cpm() && contact.caps.is_none_or(|caps| !caps.any_cpm() || caps.take(kind))
     }
 
-    /// Whether a preference rule excludes this client (8a, A-47).
-    fn excluded(&self, contact: &Contact, content: &Content) -> bool {
-        let (Some(prefs), Some(profile)) = (&self.user.prefs, &contact.profile) else {
-            return false;
-        };
-        prefs.rules.iter().any(|rule| {
+    /// The preference rule that excludes this client, if one does (8a, A-47).
+    pub(super) fn excluding(&self, contact: &Contact, content: &Content) -> Option<&'a StoredRule> {
+        let (prefs, profile) = (self.user.prefs.as_ref()?, contact.profile.as_ref()?);
+        prefs.rules.iter().find(|rule| {
             rule.profiles.contains(profile)
                 && rule.actions.contains(&Action::AllowRejectInvite)
                 && self.conditions_hold(rule, content)
@@ -128,7 +126,7 @@ impl<'a> View<'a> {
         Self::capable(contact, m.content.kind)
             && !m.refused_by.contains(&device.id)
             && !m.served.contains(&device.id)
-            && !self.excluded(contact, &m.content)
+            && self.excluding(contact, &m.content).is_none()
     }
 
     // --- IP ----------------------------------------------------------------------------------
@@ -467,7 +465,9 @@ impl<'a> View<'a> {
 
     /// Whether this contact can take a copy of this content, settled or not.
     fn copy_way(&self, content: &Content, contact: &Contact) -> bool {
-        !contact.suspect && Self::capable(contact, content.kind) && !self.excluded(contact, content)
+        !contact.suspect
+            && Self::capable(contact, content.kind)
+            && self.excluding(contact, content).is_none()
     }
 
     // --- the ladder --------------------------------------------------------------------------

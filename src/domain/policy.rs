@@ -265,6 +265,16 @@ pub struct Policy {
     #[serde(rename = "pager_on_store_failure", skip_serializing_if = "OnStoreFailure::is_reject")]
     #[schemars(skip)]
     pub on_store_failure: OnStoreFailure,
+
+    /// `pager.literal_imdn_rules`, which travels likewise.
+    #[serde(rename = "pager_literal_imdn_rules", skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(skip)]
+    pub literal_imdn_rules: bool,
+
+    /// `ucn.texts`, which travel likewise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(skip)]
+    pub ucn_texts: Vec<Box<str>>,
 }
 
 impl Default for Policy {
@@ -328,6 +338,8 @@ impl Default for Policy {
             events_store: false,
             events_interwork: false,
             on_store_failure: OnStoreFailure::Reject,
+            literal_imdn_rules: false,
+            ucn_texts: Vec::new(),
         }
     }
 }

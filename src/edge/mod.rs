@@ -2,5 +2,7 @@
 
 pub mod ek;
 pub mod http;
+pub mod imap;
 pub mod private;
 pub mod sink;
+pub mod store;

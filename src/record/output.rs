@@ -398,7 +398,7 @@ fn delivery(deliver: &Deliver, at: Timestamp) -> Output {
         request_reports: sms.map(|sms| sms.request_reports),
         from_as: sms.and_then(|sms| sms.from_as.as_deref()).map(cow),
         ucn: deliver.ucn.as_ref().map(|ucn| UcnFields {
-            text: cow(ucn.text),
+            text: cow(&ucn.text),
             language: ucn.language.as_deref().map(cow),
             covers: ucn.covers.iter().map(|id| cow(id)).collect(),
         }),

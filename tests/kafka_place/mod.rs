@@ -267,6 +267,8 @@ impl Place {
         let mut config = self.client();
         config
             .set("transactional.id", format!("{}{id}", self.cluster.prefix))
+            // As long as a broker allows.
+            .set("transaction.timeout.ms", "900000")
             .set("queue.buffering.max.messages", "1000000")
             .set("linger.ms", "1");
         let producer: BaseProducer = config.create().expect("a producer");
@@ -307,6 +309,11 @@ impl Writer {
 
     pub(crate) fn abort(&self, topic: Topic, partition: i32, lines: impl Iterator<Item = String>) {
         self.begin(topic, partition, lines);
+        self.take_back();
+    }
+
+    /// Aborts what was begun.
+    pub(crate) fn take_back(&self) {
         self.producer.abort_transaction(PATIENCE).expect("it is aborted");
     }
 }

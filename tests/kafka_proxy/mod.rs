@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 /// How long a test waits for what it has asked for.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The keys of requests (Kafka protocol, `ApiKeys`).
+const PRODUCE: i16 = 0;
 const LEAVE_GROUP: i16 = 13;
 const END_TXN: i16 = 26;
+const TXN_OFFSET_COMMIT: i16 = 28;
 
 /// What becomes of the commits that come by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,8 @@ enum Rule {
     Pass,
     /// The next one gets no answer, and for so long none of those after it gets through.
     Lose(Duration),
+    /// The same, and it does not arrive either.
+    Drop(Duration),
     /// One is on its way whose answer is to be lost.
     Losing(Instant),
     /// The connection of any is cut, until then.
@@ -35,6 +39,14 @@ enum Rule {
     Release,
     /// What the broker answered to it.
     Answered(i16),
+    /// Offsets that are sent next do not arrive, and nothing after them.
+    CutOff,
+    /// Nothing gets through.
+    Away,
+    /// What is produced waits, and the next offsets go before it.
+    Overtake,
+    /// Those offsets are there, and what was produced is not.
+    Overtaken,
 }
 
 #[derive(Debug)]
@@ -73,6 +85,9 @@ impl Proxy {
         let proxy = Self(Arc::clone(&shared));
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
+                if shared.rule() == Rule::Away {
+                    continue;
+                }
                 // The broker may be away: so is the client's connection then.
                 let Ok(broker) = TcpStream::connect(&broker) else { continue };
                 pass_on(&client, &broker, &shared);
@@ -85,6 +100,29 @@ impl Proxy {
     pub fn lose(&self, for_so_long: Duration) {
         self.0.set(Rule::Lose(for_so_long));
         self.0.wait("no commit's answer was lost", |rule| matches!(rule, Rule::Cut(_)));
+    }
+
+    /// Loses the next commit itself, and every further one for so long: whoever made it cannot tell.
+    pub fn drop_next(&self, for_so_long: Duration) {
+        self.0.set(Rule::Drop(for_so_long));
+        self.0.wait("no commit was lost", |rule| matches!(rule, Rule::Cut(_)));
+    }
+
+    /// Cuts all off when offsets are sent next; returns when it is so.
+    pub fn cut_off(&self) {
+        self.0.set(Rule::CutOff);
+        self.0.wait("no offsets were sent", |rule| rule == Rule::Away);
+    }
+
+    /// Lets offsets overtake the records of their transaction; returns when they are there.
+    pub fn overtake(&self) {
+        self.0.set(Rule::Overtake);
+        self.0.wait("no offsets overtook records", |rule| rule == Rule::Overtaken);
+    }
+
+    /// Everything gets through again.
+    pub fn pass(&self) {
+        self.0.set(Rule::Pass);
     }
 
     /// Holds the next commit; returns when it has it.
@@ -124,23 +162,58 @@ fn pass_on(client: &TcpStream, broker: &TcpStream, shared: &Arc<Shared>) {
 
 type Watched = Mutex<Option<[u8; 4]>>;
 
+/// Records that wait until everything gets through.
+fn send_kept(mut broker: &TcpStream, kept: &Mutex<Vec<u8>>) -> Option<()> {
+    let mut kept = kept.lock().unwrap();
+    broker.write_all(&std::mem::take(&mut *kept)).ok()
+}
+
 /// `None`: the connection has ended, or is to end.
 fn requests(
     mut client: &TcpStream,
     mut broker: &TcpStream,
-    shared: &Shared,
+    shared: &Arc<Shared>,
     watched: &Watched,
 ) -> Option<()> {
+    let kept = Arc::new(Mutex::new(Vec::new()));
     loop {
         let frame = frame(&mut client)?;
+        let is = |key: i16| frame[4..6] == key.to_be_bytes();
+        if matches!(shared.rule(), Rule::Overtake | Rule::Overtaken) {
+            if is(PRODUCE) {
+                kept.lock().unwrap().extend(frame);
+                continue;
+            }
+            if is(TXN_OFFSET_COMMIT) && !kept.lock().unwrap().is_empty() {
+                *watched.lock().unwrap() = Some(frame[8..12].try_into().unwrap());
+                let (shared, kept) = (Arc::clone(shared), Arc::clone(&kept));
+                let broker = broker.try_clone().unwrap();
+                std::thread::spawn(move || {
+                    shared.wait("nobody lets them go", |rule| rule == Rule::Pass);
+                    send_kept(&broker, &kept)
+                });
+            }
+        } else {
+            send_kept(broker, &kept)?;
+        }
         // Length, key, version, number; a commit says so in its last octet.
-        let is_commit = frame[4..6] == END_TXN.to_be_bytes() && frame.last() == Some(&1);
+        if shared.rule() == Rule::CutOff && is(TXN_OFFSET_COMMIT) {
+            shared.set(Rule::Away);
+        }
+        if shared.rule() == Rule::Away {
+            return None;
+        }
+        let is_commit = is(END_TXN) && frame.last() == Some(&1);
         if is_commit {
             let number = frame[8..12].try_into().unwrap();
             match shared.rule() {
                 Rule::Lose(long) => {
                     *watched.lock().unwrap() = Some(number);
                     shared.set(Rule::Losing(Instant::now() + long));
+                }
+                Rule::Drop(long) => {
+                    shared.set(Rule::Cut(Instant::now() + long));
+                    return None;
                 }
                 Rule::Losing(_) => return None,
                 Rule::Cut(until) if Instant::now() < until => return None,
@@ -150,6 +223,7 @@ fn requests(
                     *watched.lock().unwrap() = Some(number);
                 }
                 Rule::Pass | Rule::Cut(_) | Rule::Held | Rule::Release | Rule::Answered(_) => {}
+                Rule::CutOff | Rule::Away | Rule::Overtake | Rule::Overtaken => {}
             }
         }
         broker.write_all(&frame).ok()?;
@@ -170,8 +244,12 @@ fn answers(
                 shared.set(Rule::Cut(until));
                 return None;
             }
-            // Length, number, throttle time, error.
-            shared.set(Rule::Answered(i16::from_be_bytes([frame[12], frame[13]])));
+            if shared.rule() == Rule::Overtake {
+                shared.set(Rule::Overtaken);
+            } else {
+                // Length, number, throttle time, error.
+                shared.set(Rule::Answered(i16::from_be_bytes([frame[12], frame[13]])));
+            }
         }
         client.write_all(&frame).ok()?;
     }

@@ -20,7 +20,8 @@ pub use kafka::{Kafka, LostInputs, Property, SaslMechanism, Security, is_passed}
 pub use origin::Origin;
 
 use self::origin::{Given, GivenValue, from_environment, from_set, from_toml};
-use crate::domain::policy::{Expected, KEYS, OnStoreFailure, Policy, nearest};
+use crate::domain::pager::ServicePolicy;
+use crate::domain::policy::{Expected, KEYS, Policy, nearest};
 
 /// Everything that can be configured, `ops/deferd.toml` being its default in words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,13 +39,15 @@ pub struct Config {
     /// What the operator decides about deliveries.
     pub policy: Policy,
     /// The procedure for a MESSAGE that comes in.
-    pub pager: Pager,
+    pub pager: ServicePolicy,
     /// How event reports are read.
     pub xml: Xml,
     /// How notifications are written.
     pub imdn: Imdn,
     /// How event reports are written.
     pub evfw: Evfw,
+    /// What announces content that no SMS can carry.
+    pub ucn: Ucn,
     /// The daemon.
     pub run: Run,
     /// How the daemon is reached.
@@ -57,24 +60,6 @@ pub struct Config {
     pub logging: Logging,
     /// The log on a Kafka cluster.
     pub kafka: Kafka,
-}
-
-/// `[pager]`: the terminating procedure of pager mode, OMA CPM 8.3.1.1.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Pager {
-    /// How large a MESSAGE we send may be, in bytes, before it needs another mode. (RFC 3428 8)
-    pub limit_bytes: u32,
-    /// The User-Agent versions whose messages are taken; none named: all.
-    pub user_agents: Vec<String>,
-    /// Whether a message without User-Agent is refused where `user_agents` names some.
-    pub require_user_agent: bool,
-    /// Whether a sender may stay anonymous.
-    pub allow_anonymous: bool,
-    /// What becomes of a message that was to be stored and could not be. (T-30)
-    pub on_store_failure: OnStoreFailure,
-    /// Whether preferences treat an IMDN like a message, as the standard prints it.
-    pub literal_imdn_rules: bool,
 }
 
 /// `[xml]`.
@@ -91,6 +76,14 @@ pub struct Xml {
 pub struct Imdn {
     /// The form of the extension elements we write; both are read.
     pub form: ImdnForm,
+}
+
+/// `[ucn]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ucn {
+    /// What it says, each `language=text`; the first is for all other languages.
+    pub texts: Vec<String>,
 }
 
 /// `[evfw]`.
@@ -228,7 +221,7 @@ impl Config {
 }
 
 /// The keys that are not policy, and what each may be.
-const OTHERS: [(&str, Expected); 13] = [
+const OTHERS: [(&str, Expected); 14] = [
     ("home_country_code", Expected::CountryCode),
     ("home_domains", Expected::Domains),
     ("max_input_bytes", Expected::Number { unit: "bytes", from: 1024, to: 524_288 }),
@@ -242,6 +235,7 @@ const OTHERS: [(&str, Expected); 13] = [
     ("xml.repair", Expected::Flag),
     ("imdn.form", Expected::Word(&["oma", "ietf"])),
     ("evfw.flag_attribute", Expected::Word(&["flags", "flag"])),
+    ("ucn.texts", Expected::UcnTexts),
 ];
 
 /// Every key with its full name, in the order of `ops/deferd.toml`; below `kafka.librdkafka` there may be
@@ -375,29 +369,17 @@ impl Default for Config {
             max_input_bytes: 262_144,
             log: LogKind::Embedded,
             policy: Policy::default(),
-            pager: Pager::default(),
+            pager: ServicePolicy::default(),
             xml: Xml::default(),
             imdn: Imdn::default(),
             evfw: Evfw::default(),
+            ucn: Ucn::default(),
             run: Run::default(),
             http: Http::default(),
             embedded: Embedded::default(),
             sinks: Sinks::default(),
             logging: Logging::default(),
             kafka: Kafka::default(),
-        }
-    }
-}
-
-impl Default for Pager {
-    fn default() -> Self {
-        Self {
-            limit_bytes: 1300,
-            user_agents: Vec::new(),
-            require_user_agent: false,
-            allow_anonymous: true,
-            on_store_failure: OnStoreFailure::Reject,
-            literal_imdn_rules: false,
         }
     }
 }

@@ -269,6 +269,9 @@ impl Crew {
                 }
             }
         }
+        for (number, why) in worker.log().hanging() {
+            self.pending.explain(&restoring(number), why);
+        }
         let mut goes_on = false;
         let mut rounds = Vec::new();
         let now = self.clock.now();

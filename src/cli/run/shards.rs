@@ -1,6 +1,6 @@
 //! The partitions of the daemon, whatever log they are on: how to ask them, how they are doing, how they end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -47,14 +47,21 @@ pub(super) struct Shards {
     policies: Mutex<BTreeSet<String>>,
 }
 
-/// What stands between the daemon and being ready, in words.
+/// What stands between the daemon and being ready, in words; and why it takes so long, where that is known.
 #[derive(Debug, Default)]
-pub(super) struct Pending(Mutex<BTreeSet<String>>);
+pub(super) struct Pending(Mutex<BTreeMap<String, Option<String>>>);
 
 impl Pending {
     /// This is to be waited for.
     pub(super) fn add(&self, what: &str) {
-        lock(&self.0).insert(what.to_owned());
+        lock(&self.0).insert(what.to_owned(), None);
+    }
+
+    /// Why it takes so long.
+    pub(super) fn explain(&self, what: &str, why: String) {
+        if let Some(place) = lock(&self.0).get_mut(what) {
+            *place = Some(why);
+        }
     }
 
     /// This is done. Whether nothing is left.
@@ -64,9 +71,12 @@ impl Pending {
         left.is_empty()
     }
 
-    /// The first of what is left.
+    /// The first of what is left; what can be explained before what cannot.
     pub(super) fn first(&self) -> Option<String> {
-        lock(&self.0).first().cloned()
+        let left = lock(&self.0);
+        let explained =
+            left.iter().find_map(|(what, why)| Some(format!("{what}: {}", why.as_ref()?)));
+        explained.or_else(|| left.keys().next().cloned())
     }
 }
 

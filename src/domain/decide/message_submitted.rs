@@ -1,26 +1,18 @@
 //! A message for the user: kept in its place, held if a rule says so, or ended at once.
 //!
 //! Source: OMA CPM 2.1 change requests, 8.3.1.1 steps 4b to 5; `rules.md` 3.6.0 table A, T-1, T-2b,
-//! T-24, T-25, T-28, T-30, 4.3, P-4, P-6, P-7, P-13, P-23.
+//! T-24, T-25, T-28, T-30, 4.3; SEED0-60, SEED4-10, P-4, P-6, P-7, P-13, P-23, Q-19.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Ignored, Step};
 use crate::domain::event::{End, Event, Hold, HoldBy, MessageRef, Notice};
-use crate::domain::input::{Action, MessageSubmitted, Technology};
+use crate::domain::input::{MessageSubmitted, Technology};
 use crate::domain::message::{Content, Interwork, Kind};
+use crate::domain::pager::{Ruling, Then};
 use crate::domain::time::Timestamp;
 use crate::domain::user::{Deferred, key_digest};
-
-/// What the user's rules say of a message (A-19: the printed order is the precedence).
-#[derive(Default)]
-struct Ruled {
-    interwork: Option<Interwork>,
-    store: bool,
-    forward: Option<Box<str>>,
-    holds: Vec<Hold>,
-}
 
 impl Step<'_> {
     /// Table A, "submission".
@@ -38,12 +30,15 @@ impl Step<'_> {
                     content.fits_sms(u8::try_from(self.policy.sms_max_segments).unwrap_or(u8::MAX))
                 }
             });
-        let ruled = self.ruled(sent, &content);
-        let interwork = match kind {
-            Kind::Imdn | Kind::System => Interwork::Fallback,
-            Kind::Pager | Kind::Large | Kind::Chat | Kind::File | Kind::Geolocation => {
-                ruled.interwork.unwrap_or(sent.interwork)
-            }
+        let view = self.view();
+        let ruling = Ruling::of(&view, &content);
+        let asked = if kind.in_imdn_lane() { Interwork::Fallback } else { sent.interwork };
+        let interwork = ruling.interwork.map_or(asked, |(interwork, _)| interwork);
+        let holds = self.holds(sent, &ruling);
+        let (stores, records) = (matches!(ruling.then, Then::Store(_)), ruling.record.is_some());
+        let forward_to = match ruling.then {
+            Then::Forward { to, .. } => Some(Box::from(to)),
+            Then::Nothing | Then::Store(_) | Then::Defer(_) => None::<Box<str>>,
         };
         let over = self.over_quota(&content);
         let m = MessageRef(self.user.next_place, Arc::clone(&content.message_id));
@@ -55,21 +50,24 @@ impl Step<'_> {
             interwork,
             sms,
             ucn: !sms && !kind.in_imdn_lane(),
-            holds: ruled.holds,
+            holds,
             content: Some(content),
         });
         if expires <= self.at {
             self.expired(place, None, self.at);
         } else if let (true, false) = (over, kind.in_imdn_lane()) {
             self.failed(place, End::Quota, Notice::Failed, "quota", self.at);
-        } else if ruled.store {
+        } else if stores {
             let as_ = Technology::Sms;
             self.emit(Event::StorageRequested { m, as_, delivered: None, waits: true });
-        } else if let Some(target) = ruled.forward {
+        } else if let Some(target) = forward_to {
             self.forward(m, &target);
         } else {
             if over {
                 self.drop_oldest_notification(place);
+            }
+            if records {
+                self.record(place, false, None);
             }
             self.first_try = true;
             self.stored_notice = Some(place);
@@ -101,10 +99,13 @@ impl Step<'_> {
     /// 4.3: the sender's wish, within what the operator allows.
     fn expires_at(&self, sent: &MessageSubmitted<'_>, kind: Kind, from: Timestamp) -> Timestamp {
         let most = from
-            + if kind.in_imdn_lane() {
-                self.policy.notification_lifetime
-            } else {
-                self.policy.lifetime
+            + match kind {
+                // it is tried, and not deferred.
+                Kind::System if !self.policy.events_defer => self.policy.ip_attempt_timeout,
+                Kind::Imdn | Kind::System => self.policy.notification_lifetime,
+                Kind::Pager | Kind::Large | Kind::Chat | Kind::File | Kind::Geolocation => {
+                    self.policy.lifetime
+                }
             };
         let asked = sent.expires_seconds.map(|seconds| from + Duration::from_secs(seconds));
         [sent.expires_at, asked].into_iter().flatten().fold(most, Timestamp::min)
@@ -133,58 +134,22 @@ impl Step<'_> {
         }
     }
 
-    /// Steps 4b to 5 over the preferences we know, and what the front found (`held_by`).
-    fn ruled(&self, sent: &MessageSubmitted<'_>, content: &Content) -> Ruled {
-        let mut ruled = Ruled::default();
-        let imdn = content.kind == Kind::Imdn;
-        if let Some(by) = &sent.held_by {
-            let by = if by.eq_ignore_ascii_case("dnd") {
-                HoldBy::Dnd
-            } else {
-                HoldBy::Rule(by.as_ref().into())
-            };
-            ruled.holds.push(Hold { by, until: sent.held_until });
-        }
-        if self.user.hold.is_some() {
-            ruled.holds.push(Hold { by: HoldBy::Operator, until: None });
-        }
-        let Some(prefs) = &self.user.prefs else { return ruled };
-        let view = self.view();
-        let rules: Vec<_> = view.matching(content).collect();
-        let has = |action: Action| rules.iter().find(|rule| rule.actions.contains(&action));
-        let undisturbed = prefs.undisturbed(self.now) || has(Action::AllowDoNotDisturb).is_some();
-        let only = has(Action::AllowInterwork).is_some() && !imdn;
-        let also = has(Action::AllowDeliverAndInterwork).is_some() && !imdn;
-        // DND is looked at before 4b, unless the operator wants the printed order.
-        let dnd_counts = !only || self.policy.dnd_blocks_interwork || imdn;
-        if undisturbed && dnd_counts && !ruled.holds.iter().any(|hold| hold.by == HoldBy::Dnd) {
-            let until = if prefs.undisturbed(self.now) {
-                prefs.dnd_until.filter(|until| *until < Timestamp::MAX)
-            } else {
-                has(Action::AllowDoNotDisturb).and_then(|rule| rule.valid_until)
-            };
-            ruled.holds.push(Hold { by: HoldBy::Dnd, until });
-        }
-        if only {
-            ruled.interwork = Some(Interwork::Only);
-            return ruled;
-        }
-        if also {
-            ruled.interwork = Some(Interwork::Also);
-        }
-        if has(Action::AllowStore).is_some() && !imdn {
-            ruled.store = true;
-        } else if let (Some(_), false, Some(target)) =
-            (has(Action::AllowForward), imdn, &prefs.forward_to)
-        {
-            ruled.forward = Some(target.clone());
-        } else if let Some(rule) = has(Action::AllowDefer) {
-            let by = HoldBy::Rule(rule.name.clone());
-            if !ruled.holds.iter().any(|hold| hold.by == by) {
-                ruled.holds.push(Hold { by, until: rule.valid_until });
+    /// What keeps it: the front's word (`held_by`), an operator, the user's rules; each once.
+    fn holds(&self, sent: &MessageSubmitted<'_>, ruling: &Ruling<'_>) -> Vec<Hold> {
+        let front = sent.held_by.as_ref().map(|by| {
+            let is_dnd = by.eq_ignore_ascii_case("dnd");
+            let by = if is_dnd { HoldBy::Dnd } else { HoldBy::Rule(by.as_ref().into()) };
+            Hold { by, until: sent.held_until }
+        });
+        let operator =
+            self.user.hold.is_some().then_some(Hold { by: HoldBy::Operator, until: None });
+        let mut holds: Vec<Hold> = front.into_iter().chain(operator).collect();
+        for hold in ruling.holds() {
+            if !holds.iter().any(|known| known.by == hold.by) {
+                holds.push(hold);
             }
         }
-        ruled
+        holds
     }
 
     /// IMDN-7, P-8: who asked for it hears that the message waits, if it does after this step.

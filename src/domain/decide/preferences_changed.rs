@@ -6,6 +6,7 @@
 use super::{Ignored, Step};
 use crate::domain::event::{Event, Hold, HoldBy, MessageRef};
 use crate::domain::input::{Action, Change, PreferencesChanged};
+use crate::domain::pager::keeps;
 use crate::domain::time::Timestamp;
 use crate::domain::user::StoredRule;
 
@@ -72,7 +73,9 @@ impl Step<'_> {
         let mut over: Vec<(HoldBy, Vec<MessageRef>)> = Vec::new();
         let mut new: Vec<(Hold, Vec<MessageRef>)> = Vec::new();
         for m in &self.user.messages {
-            let wanted: Vec<Hold> = view.matching(&m.content).filter_map(hold_of).collect();
+            let counts = keeps(m.content.kind, self.policy);
+            let matching = view.matching(&m.content).filter(|_| counts);
+            let wanted: Vec<Hold> = matching.filter_map(hold_of).collect();
             for hold in m.holds.iter().filter(|hold| may_end(&hold.by)) {
                 if !wanted.iter().any(|wanted| wanted.by == hold.by) {
                     group(&mut over, hold.by.clone(), m.m());

@@ -8,6 +8,8 @@ use std::fmt;
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::domain::ucn;
+
 /// What a value may be. Its `Display` is the half of an error that says what was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
@@ -33,6 +35,8 @@ pub enum Expected {
     Word(&'static [&'static str]),
     /// Any strings.
     Texts,
+    /// Texts of notices, each `language=text`.
+    UcnTexts,
     /// Names of domains, without scheme, user or port.
     Domains,
     /// An E.164 country code, or empty for none.
@@ -176,7 +180,7 @@ impl Expected {
             },
             Self::Word(_) | Self::CountryCode | Self::Text(_) => Value::from(unquoted(text)),
             Self::Ladder { .. } => items(text).map(number).collect(),
-            Self::Texts | Self::Domains => items(text).map(unquoted).collect(),
+            Self::Texts | Self::UcnTexts | Self::Domains => items(text).map(unquoted).collect(),
         }
     }
 
@@ -194,6 +198,7 @@ impl Expected {
             Self::Flag => value.is_boolean(),
             Self::Word(words) => value.as_str().is_some_and(|word| words.contains(&word)),
             Self::Texts => all(&|item| item.as_str().is_some_and(|text| !text.is_empty())),
+            Self::UcnTexts => all(&|item| item.as_str().is_some_and(ucn::is_text)),
             Self::Domains => all(&|item| item.as_str().is_some_and(is_domain)),
             Self::CountryCode => value.as_str().is_some_and(|code| {
                 code.len() <= 3
@@ -216,6 +221,7 @@ impl fmt::Display for Expected {
             Self::Flag => f.write_str("true or false"),
             Self::Word(words) => write!(f, "one of {}", words.join(", ")),
             Self::Texts => f.write_str("a list of strings"),
+            Self::UcnTexts => f.write_str("a list of language=text, each text at most 3 SMS long"),
             Self::Domains => f.write_str("a list of domain names"),
             Self::CountryCode => f.write_str("1 to 3 digits without +, or empty"),
             Self::Text(what) => f.write_str(what),

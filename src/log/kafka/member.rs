@@ -61,6 +61,8 @@ pub(super) struct Owned {
     pub(super) phase: Phase,
     /// Since when its offsets are waited for.
     pub(super) since: Option<Timestamp>,
+    /// When it was last told that its journal hangs, and in which words.
+    pub(super) hangs: Option<(Timestamp, String)>,
     /// What the group had as its offsets when it was given to us, or as we committed them.
     pub(super) group: PerTopic<Option<u64>>,
     /// Whether it has flowed since it was given to us.
@@ -404,7 +406,7 @@ impl<C: Clock + Clone> Log for Member<C> {
         }));
         let group = self.consumer.group_metadata();
         let committed = match (list, group) {
-            (Ok(list), Some(group)) => self.transactions.commit(&list, &group),
+            (Ok(list), Some(group)) => self.transactions.commit(list, group),
             (Err(error), _) => Err(unavailable(error)),
             (_, None) => Err(LogError::Unavailable("not in the group".to_owned())),
         };

@@ -16,7 +16,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use super::client::KafkaFault;
 use super::find::Found;
 use super::inputs::PerTopic;
-use super::member::{CALL, Lost, Member, Phase, unavailable};
+use super::member::{CALL, Lost, Member, Owned, Phase, unavailable};
 use super::reader::{Next, Reader};
 use super::snapshots::{self, Round};
 use super::topics::Topic;
@@ -27,6 +27,8 @@ use crate::record::journal::Record;
 /// How long after its time a transaction may take to be ended by its coordinator, which looks every ten
 /// seconds.
 const HANGS: Duration = Duration::from_secs(15);
+/// How often it is told that a journal hangs.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 impl<C: Clock + Clone> Member<C> {
     /// The newest snapshot of a partition, and the state that it is; `None`: there is none.
@@ -94,11 +96,35 @@ impl<C: Clock + Clone> Member<C> {
             owned.phase = Phase::Marked(self.journal.ends(number)?.high);
         }
         let Phase::Marked(mark) = owned.phase else { return Ok(true) };
-        let is_stable = self.journal.ends(number)?.stable >= mark;
-        if is_stable {
+        let stable = self.journal.ends(number)?.stable;
+        if stable >= mark {
             owned.phase = Phase::Stable;
+            owned.hangs = None;
+            return Ok(true);
         }
-        Ok(is_stable)
+        let (now, longest) = (self.clock.now(), self.cluster.session_timeout + HANGS);
+        if owned.since.is_some_and(|since| now > since + longest)
+            && owned.hangs.as_ref().is_none_or(|(told, _)| now >= *told + TELL_EVERY)
+        {
+            // Nobody may guess what became of these records: it is waited for on and on, and told.
+            let words = format!(
+                "the journal of partition {number} is stable up to {stable} and ends at {mark}: a \
+                 transaction hangs on it, since none of a member lives for {} s. Find it with \
+                 kafka-transactions find-hanging, and abort it: its inputs are decided again. Kafka 4.3.0 to \
+                 4.4.0 lose ends of transactions (KAFKA-20734)",
+                longest.as_secs()
+            );
+            tracing::warn!("{words}");
+            owned.hangs = Some((now, words));
+        }
+        Ok(false)
+    }
+
+    /// The partitions that wait for a transaction which should have ended long ago, and what to do about it.
+    #[must_use]
+    pub fn hanging(&self) -> Vec<(u32, String)> {
+        let words = |(number, owned): (&u32, &Owned)| Some((*number, owned.hangs.clone()?.1));
+        self.owned.iter().filter_map(words).collect()
     }
 
     /// Goes to the journal record of this number; whether there is anything to read.

@@ -3,6 +3,8 @@
 //! Source: KIP-98, KIP-447; librdkafka's transactional producer. Every error of it is fatal, abortable, or
 //! to be tried again, and each has its own answer here.
 
+use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
@@ -42,7 +44,7 @@ pub(super) struct Transactions<C> {
     shard: u32,
     clock: C,
     /// `None`: it must be made anew.
-    producer: Option<BaseProducer<Said>>,
+    producer: Option<Arc<BaseProducer<Said>>>,
     /// Whether no transaction of this shard's name, ours or a predecessor's, is open.
     is_settled: bool,
     is_open: bool,
@@ -80,6 +82,7 @@ impl<C: Clock> Transactions<C> {
             None => self
                 .cluster
                 .transactional(self.shard, Said::default())
+                .map(Arc::new)
                 .map_err(|fault: KafkaFault| LogError::Broken(fault.to_string()))?,
         };
         match producer.init_transactions(CALL) {
@@ -156,13 +159,17 @@ impl<C: Clock> Transactions<C> {
     /// Makes all that was sent visible, and the offsets with it.
     pub(super) fn commit(
         &mut self,
-        offsets: &TopicPartitionList,
-        group: &ConsumerGroupMetadata,
+        offsets: TopicPartitionList,
+        group: ConsumerGroupMetadata,
     ) -> Result<(), LogError> {
         let began = self.clock.now();
         let until = began + self.cluster.session_timeout;
-        let sent = self
-            .again(until, |producer| producer.send_offsets_to_transaction(offsets, group, CALL));
+        let with = Arc::new((offsets, group));
+        let sent = self.again(until, |producer| {
+            let (producer, with) = (Arc::clone(producer), Arc::clone(&with));
+            let patience = until.since(self.clock.now()).max(CALL);
+            in_time(patience, move || producer.send_offsets_to_transaction(&with.0, &with.1, CALL))
+        });
         if let Err(error) = sent {
             return Err(self.failed("send the offsets", &error));
         }
@@ -194,7 +201,7 @@ impl<C: Clock> Transactions<C> {
     fn again(
         &self,
         until: Timestamp,
-        call: impl Fn(&BaseProducer<Said>) -> Result<(), KafkaError>,
+        call: impl Fn(&Arc<BaseProducer<Said>>) -> Result<(), KafkaError>,
     ) -> Result<(), KafkaError> {
         loop {
             let Some(producer) = &self.producer else { return Err(KafkaError::Canceled) };
@@ -264,6 +271,20 @@ impl<C: Clock> Transactions<C> {
         }
         LogError::Unavailable(words)
     }
+}
+
+/// What a call says, if it comes back. That which sends offsets may not, whatever its own time-out, for as long
+/// as no coordinator of the group is there (confluentinc/librdkafka issues 5456 and 5511): it is left behind
+/// with its producer, whose transaction nobody commits any more and the next producer ends.
+fn in_time(
+    patience: Duration,
+    call: impl FnOnce() -> Result<(), KafkaError> + Send + 'static,
+) -> Result<(), KafkaError> {
+    let (tell, told) = channel();
+    let thread = std::thread::Builder::new().name("offsets".into());
+    let begun = thread.spawn(move || tell.send(call()).unwrap_or_default());
+    let said = begun.ok().and_then(|_| told.recv_timeout(patience).ok());
+    said.unwrap_or(Err(KafkaError::Canceled))
 }
 
 fn is_retriable(error: &KafkaError) -> bool {
