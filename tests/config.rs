@@ -421,6 +421,8 @@ fn another(expected: Expected, default: &str) -> (String, String) {
                 Some("several") => "k1:9092,k2:9092",
                 Some("digits,") => "other-1",
                 Some("name,") => "ann",
+                Some("server's") => "imap:993",
+                Some("template") => "{user}",
                 _ => panic!("{what}"),
             };
             (text.to_owned(), format!("\"{text}\""))

@@ -7,10 +7,15 @@
     reason = "a test fails by panicking, and says so; it measures what a call takes"
 )]
 
+mod data;
 #[path = "imap/dovecot.rs"]
 mod dovecot;
 #[path = "imap/records.rs"]
 mod records;
+mod samples;
+mod seeded;
+#[path = "imap/sink.rs"]
+mod sink;
 
 use std::time::{Duration, Instant};
 

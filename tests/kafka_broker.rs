@@ -162,34 +162,6 @@ fn a_member_that_is_cut_off_says_so() {
     told("a member that was cut off", &field.end(vec![member]));
 }
 
-/// A broker that hangs, under more than the producer's queue can hold: for longer than a member tries, and
-/// shorter; then a member that is killed with its queue full.
-#[test]
-fn a_slow_broker_costs_a_producer_and_nothing_else() {
-    let seed = number("DEFERD_SEED", 23);
-    let turn = Turn::wait();
-    let field = turn.field("slow");
-    field.backlog(seed, 30_000);
-    let small = ["kafka.librdkafka.queue.buffering.max.messages=100"];
-    let mut member = field.member_with("a", &small);
-    member.wait_for("ready");
-    field.goes_on(&[&member]);
-    for seconds in [10, 3] {
-        turn.broker().signal("STOP");
-        std::thread::sleep(Duration::from_secs(seconds));
-        turn.broker().signal("CONT");
-        field.goes_on(&[&member]);
-        assert!(rotations(&member) > 0, "{}", member.said());
-        field.backlog(seed + 1000 * seconds, 5000);
-    }
-    turn.broker().signal("STOP");
-    std::thread::sleep(Duration::from_secs(1));
-    member.kill();
-    turn.broker().signal("CONT");
-    let member = field.member_with("a", &small);
-    told("a slow broker", &field.end(vec![member]));
-}
-
 /// A commit without an answer: the broker may have made it or not. librdkafka asks again; where that is of no
 /// use either, only the journal can say what became of it.
 #[test]

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::domain::policy::Expected;
 
 /// The keys of these tables, and what each may be.
-pub(super) const KEYS: [(&str, Expected); 25] = [
+pub(super) const KEYS: [(&str, Expected); 23] = [
     ("run.data_dir", PATH),
     ("run.stop_seconds", seconds(1, 3600)),
     ("http.listen", SOCKET),
@@ -31,6 +31,11 @@ pub(super) const KEYS: [(&str, Expected); 25] = [
     ("sinks.webhook_timeout_seconds", seconds(1, 600)),
     ("sinks.webhook_token_file", PATH),
     ("sinks.webhook_concurrency", Expected::Number { unit: "", from: 1, to: 256 }),
+    ("sinks.imap", Expected::Flag),
+];
+
+/// The keys of the last of these tables.
+pub(super) const LOGGING: [(&str, Expected); 3] = [
     ("logging.format", Expected::Word(&["text", "json"])),
     ("logging.level", Expected::Word(&["error", "warn", "info", "debug", "trace"])),
     ("logging.numbers", Expected::Flag),
@@ -129,6 +134,8 @@ pub struct Sinks {
     pub webhook_token_file: PathBuf,
     /// How many users' commands may be under way to a webhook at once.
     pub webhook_concurrency: u32,
+    /// Whether what is to be stored is put into the message store.
+    pub imap: bool,
 }
 
 /// `[logging]`: what the daemon says on standard error.
@@ -218,6 +225,7 @@ impl Default for Sinks {
             webhook_timeout_seconds: 10,
             webhook_token_file: PathBuf::new(),
             webhook_concurrency: 16,
+            imap: false,
         }
     }
 }

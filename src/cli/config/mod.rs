@@ -12,10 +12,12 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 mod daemon;
+mod imap;
 mod kafka;
 mod origin;
 
 pub use daemon::{Embedded, Http, LogFormat, LogKind, LogLevel, Logging, Run, Sinks};
+pub use imap::{Imap, ImapSecurity};
 pub use kafka::{Kafka, LostInputs, Property, SaslMechanism, Security, is_passed};
 pub use origin::Origin;
 
@@ -56,6 +58,8 @@ pub struct Config {
     pub embedded: Embedded,
     /// Where outputs go by themselves.
     pub sinks: Sinks,
+    /// The users' message store.
+    pub imap: Imap,
     /// What the daemon says.
     pub logging: Logging,
     /// The log on a Kafka cluster.
@@ -244,7 +248,8 @@ pub fn keys() -> impl Iterator<Item = (String, Expected)> {
     let (top, groups) = OTHERS.split_at(4);
     let owned = |&(name, expected): &(&str, Expected)| (name.to_owned(), expected);
     let policy = KEYS.iter().map(|key| (format!("policy.{}", key.name), key.expected));
-    let groups = groups.iter().chain(&daemon::KEYS).chain(&kafka::KEYS).map(owned);
+    let daemon = daemon::KEYS.iter().chain(&imap::KEYS).chain(&daemon::LOGGING);
+    let groups = groups.iter().chain(daemon).chain(&kafka::KEYS).map(owned);
     top.iter().map(owned).chain(policy).chain(groups)
 }
 
@@ -284,8 +289,9 @@ impl Layers {
             return self.unknown(key, &value, origin);
         };
         let admitted = value.admitted(expected);
-        let Some(admitted) = admitted
-            .filter(|value| daemon::admits(expected, value) && kafka::admits(expected, value))
+        let tables = [daemon::admits, imap::admits, kafka::admits];
+        let Some(admitted) =
+            admitted.filter(|value| tables.iter().all(|admits| admits(expected, value)))
         else {
             let (given, expected) = (value.as_given().to_owned(), expected.to_string());
             return Err(ConfigError::Value { key, given, origin, expected });
@@ -378,6 +384,7 @@ impl Default for Config {
             http: Http::default(),
             embedded: Embedded::default(),
             sinks: Sinks::default(),
+            imap: Imap::default(),
             logging: Logging::default(),
             kafka: Kafka::default(),
         }

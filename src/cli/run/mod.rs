@@ -34,6 +34,7 @@ use super::lines::Lines;
 use super::measures::{self, Registry};
 use super::{Answer, BadConfig, args, settings};
 use crate::edge::http::{self, Feeds, ROUTES, Site, Token};
+use crate::edge::imap::Imap;
 use crate::edge::sink;
 use crate::engine::intake::Intake;
 use crate::engine::ports::Clock;
@@ -77,6 +78,7 @@ pub(super) fn run(
     let config = &loaded.config;
     let token = token(config).map_err(BadConfig)?;
     sinks::check(config).map_err(BadConfig)?;
+    let store = config.imap.store().map_err(|error| BadConfig(error.into()))?;
     logging::begin(&config.logging, random()?);
 
     raise_open_files();
@@ -135,6 +137,11 @@ pub(super) fn run(
             config,
             &path.join("sinks"),
             &registry,
+            store.clone().filter(|_| config.sinks.imap).map(|store| sink::Storing {
+                store,
+                runtime: runtime.handle().clone(),
+                concurrency: config.imap.connections as usize,
+            }),
             sink::World {
                 tails: Arc::clone(tails),
                 intake: Arc::clone(&intake),
@@ -198,6 +205,7 @@ pub(super) fn run(
         switches: &switches,
         token: &token,
         sinks: &sinks,
+        store: store.as_deref(),
         registry: &registry,
     };
     let failed = daemon.follow(&orders, load);
@@ -260,6 +268,7 @@ struct Running<'a> {
     switches: &'a Switches,
     token: &'a Token,
     sinks: &'a Sinks,
+    store: Option<&'a Imap>,
     registry: &'a Registry,
 }
 
@@ -313,6 +322,9 @@ impl Running<'_> {
                 tracing::info!(policy = policy.digest(), "configuration read again");
                 self.shards.change_policy(&policy, None);
                 self.sinks.reopen();
+                if let Some(Err(error)) = self.store.map(Imap::reload) {
+                    tracing::error!("the password of the message store stays as it was: {error}");
+                }
             }
             Err(error) => tracing::error!("the configuration stays as it was: {error:#}"),
         }

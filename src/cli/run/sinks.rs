@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use crate::cli::config::{Config, LogKind};
 use crate::cli::measures::{Registry, SENT, SINK_LAG, SINK_RECORDS};
 use crate::domain::time::Timestamp;
-use crate::edge::sink::{self, Settings, SinkHandle, Watch, Webhook, World};
+use crate::edge::sink::{self, Settings, SinkHandle, Storing, Watch, Webhook, World};
 use crate::log::kafka::Topic;
 
 /// All sinks; its clones are the same ones.
@@ -28,16 +28,19 @@ impl Watch for Sent {
     }
 }
 
-/// Refuses sinks beside a log where outputs have topics of their own: whoever wants them reads those.
+/// Refuses a sink with nowhere to send to, and sinks beside a log where outputs have topics of their own: whoever wants them reads those.
 ///
 /// # Errors
 ///
 /// The first key that names one.
 pub(super) fn check(config: &Config) -> anyhow::Result<()> {
+    let keys = &config.sinks;
+    if keys.imap && config.imap.server.is_empty() {
+        bail!("sinks.imap is set and imap.server is not: say where the message store is");
+    }
     if config.log == LogKind::Embedded {
         return Ok(());
     }
-    let keys = &config.sinks;
     let topic = |topic: Topic| format!("{}{}", config.kafka.prefix, topic.name());
     let all = "a consumer of each output topic";
     for (key, is_set, instead) in [
@@ -53,6 +56,7 @@ pub(super) fn check(config: &Config) -> anyhow::Result<()> {
             !keys.webhook_notifications.is_empty(),
             format!("a consumer of {}", topic(Topic::Notifications)),
         ),
+        ("sinks.imap", keys.imap, format!("a consumer of {}", topic(Topic::Deliveries))),
     ] {
         if is_set {
             bail!(
@@ -75,6 +79,7 @@ impl Sinks {
         config: &Config,
         cursors: &Path,
         registry: &Registry,
+        storing: Option<Storing>,
         world: World,
     ) -> anyhow::Result<()> {
         let keys = &config.sinks;
@@ -92,6 +97,7 @@ impl Sinks {
                 lifetime: config.policy.notification_lifetime,
                 ..Webhook::default()
             },
+            storing,
         };
         std::fs::create_dir_all(cursors)
             .with_context(|| format!("cannot make {}", cursors.display()))?;

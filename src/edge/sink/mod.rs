@@ -1,8 +1,8 @@
 //! Sinks: what others are asked to do goes out by itself, at least once, in order.
 //!
 //! ```text
-//! partitions ──► sink ──► a file, standard output, a webhook
-//!                 │  └──► outcomes: what could not be handed over in time, as inputs
+//! partitions ──► sink ──► a file, standard output, a webhook, the message store
+//!                 │  └──► outcomes: what was stored, what could not be handed over in time, as inputs
 //!                 └─────► its cursor, durable in DIR/sinks/<name>
 //! ```
 //!
@@ -14,6 +14,7 @@ mod cursor;
 mod lines;
 mod outcome;
 mod post;
+mod storing;
 mod webhook;
 
 use std::path::{Path, PathBuf};
@@ -25,6 +26,9 @@ use std::time::Duration;
 
 use self::cursor::Cursor;
 pub use self::cursor::CursorError;
+use self::post::Poster;
+pub use self::storing::Storing;
+use self::webhook::{Hand, Pace};
 use crate::domain::time::Timestamp;
 use crate::engine::intake::Intake;
 use crate::engine::ports::Clock;
@@ -50,6 +54,8 @@ pub struct Settings {
     pub notifications: Option<String>,
     /// How webhooks are called.
     pub webhook: Webhook,
+    /// Who keeps what is to be stored; webhooks are not asked for it then.
+    pub storing: Option<Storing>,
 }
 
 /// How webhooks are called.
@@ -76,6 +82,13 @@ impl Default for Webhook {
             lifetime: Duration::from_secs(86_400),
             first_wait: Duration::from_millis(500),
         }
+    }
+}
+
+impl Settings {
+    fn pace(&self, topic: &'static str, concurrency: usize) -> Pace {
+        let Webhook { lifetime, first_wait, .. } = self.webhook;
+        Pace { topic, concurrency, lifetime, first_wait }
     }
 }
 
@@ -194,8 +207,15 @@ pub fn start(
         ("webhook-notifications", "cpm.notifications", &settings.notifications),
     ] {
         if let Some(url) = url {
-            sinks.push(webhook::start(name, topic, url, &settings.webhook, cursors, world)?);
+            let hand = Poster::new(url, &settings.webhook, settings.storing.is_some())?;
+            let pace = settings.pace(topic, settings.webhook.concurrency);
+            sinks.push(webhook::start(name, Box::new(hand), pace, cursors, world)?);
         }
+    }
+    if let Some(storing) = &settings.storing {
+        let hand: Box<dyn Hand> = Box::new(storing.clone());
+        let pace = settings.pace("cpm.deliveries", storing.concurrency);
+        sinks.push(webhook::start("imap", hand, pace, cursors, world)?);
     }
     Ok(sinks)
 }
@@ -203,7 +223,7 @@ pub fn start(
 /// A sink at work; it stops when this is dropped.
 #[derive(Debug)]
 pub struct SinkHandle {
-    /// `file`, `stdout`, `webhook-deliveries`, `webhook-notifications`.
+    /// `file`, `stdout`, `webhook-deliveries`, `webhook-notifications`, `imap`.
     pub name: &'static str,
     shared: Arc<Shared>,
     tails: TailsOf,

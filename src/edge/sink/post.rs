@@ -7,6 +7,10 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::http::header::{HeaderMap, RETRY_AFTER};
 
+use super::board::Job;
+use super::outcome::GivenUp;
+use super::storing::REQUEST;
+use super::webhook::Hand;
 use super::{SinkError, Webhook};
 use crate::domain::time::Timestamp;
 
@@ -15,7 +19,7 @@ const ANSWER: u64 = 64 << 10;
 /// The longest that an answer may make us wait.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// What became of a POST.
+/// What became of a try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     /// It was taken.
@@ -23,7 +27,7 @@ pub(super) enum Answer {
     /// Not now: why, and from when on.
     NotNow(String, Option<Duration>),
     /// Never.
-    Refused(u16),
+    Refused(GivenUp),
 }
 
 /// Posts to one URL.
@@ -34,10 +38,12 @@ pub(super) struct Poster {
     token_file: Option<PathBuf>,
     /// The value of `Authorization`.
     token: Mutex<Option<Arc<str>>>,
+    /// Somebody else keeps records.
+    no_records: bool,
 }
 
 impl Poster {
-    pub(super) fn new(url: &str, settings: &Webhook) -> Result<Self, SinkError> {
+    pub(super) fn new(url: &str, settings: &Webhook, no_records: bool) -> Result<Self, SinkError> {
         let config = Agent::config_builder()
             .timeout_global(Some(settings.timeout))
             .http_status_as_error(false)
@@ -54,13 +60,14 @@ impl Poster {
             url: url.to_owned(),
             token_file: settings.token_file.clone(),
             token: Mutex::default(),
+            no_records,
         };
         poster.read_token()?;
         Ok(poster)
     }
 
     /// Reads the token again.
-    pub(super) fn read_token(&self) -> Result<(), SinkError> {
+    fn read_token(&self) -> Result<(), SinkError> {
         let Some(path) = &self.token_file else { return Ok(()) };
         let wrong = |why: String| SinkError::Token { path: path.clone(), why };
         let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
@@ -74,7 +81,7 @@ impl Poster {
     }
 
     /// Posts an event; the same one again has the same `id`, and a higher `attempt`.
-    pub(super) fn post(&self, id: &str, tries: u32, body: &[u8], now: Timestamp) -> Answer {
+    fn post(&self, id: &str, tries: u32, body: &[u8], now: Timestamp) -> Answer {
         let mut request = self
             .agent
             .post(&self.url)
@@ -96,7 +103,27 @@ impl Poster {
         match status {
             200..=299 => Answer::Taken,
             408 | 429 | 500..=599 => Answer::NotNow(format!("it answers {status}"), wait),
-            _ => Answer::Refused(status),
+            _ => Answer::Refused(GivenUp::Refused(status)),
+        }
+    }
+}
+
+impl Hand for Poster {
+    fn wants(&self, kind: &str) -> bool {
+        !(self.no_records && kind.starts_with(REQUEST))
+    }
+
+    fn offer(&self, job: &Job, now: Timestamp) -> Answer {
+        self.post(&job.command.id, job.tries + 1, &job.body, now)
+    }
+
+    fn tells_success(&self) -> bool {
+        false
+    }
+
+    fn reload(&self) {
+        if let Err(error) = self.read_token() {
+            tracing::error!("the token stays as it was: {error}");
         }
     }
 }

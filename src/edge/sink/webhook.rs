@@ -1,6 +1,7 @@
-//! A webhook: each output of one topic is posted, until it is taken or its time is over.
+//! Commands are handed over: each output of one topic, until it is taken or its time is over.
 //!
-//! One thread reads ahead, as far as memory is bounded; a few post. What is tried again waits on the
+//! Whom they are handed to is a [`Hand`]: a webhook, or the message store. One thread reads ahead, as far as
+//! memory is bounded; a few hand over. What is tried again waits on the
 //! board and not on a thread, so that one user's trouble holds up nobody else.
 
 use std::path::Path;
@@ -11,11 +12,12 @@ use std::time::Duration;
 use super::board::{Board, Job, Next};
 use super::cursor::Cursor;
 use super::outcome::{Command, GivenUp, hand_in};
-use super::post::{Answer, Poster};
+use super::post::Answer;
 use super::{
-    AFTER_FAILURE, SAVED_EVERY, Sent, Shared, SinkError, SinkHandle, TICK, Threads, Webhook, World,
+    AFTER_FAILURE, SAVED_EVERY, Sent, Shared, SinkError, SinkHandle, TICK, Threads, World,
 };
 use crate::domain::time::Timestamp;
+use crate::engine::intake::Given;
 use crate::engine::tail::{Tail, TailError};
 
 /// The longest wait between two tries.
@@ -25,12 +27,38 @@ const TROUBLE: u32 = 3;
 /// Records read before anybody else gets the board.
 const AT_ONCE: usize = 256;
 
-/// What the threads of a webhook share.
+/// Whom commands are handed to.
+pub(super) trait Hand: Send + Sync {
+    /// Whether outputs of this type are for it.
+    fn wants(&self, kind: &str) -> bool;
+
+    /// Hands a command over. It may take its time: a thread waits for it.
+    fn offer(&self, job: &Job, now: Timestamp) -> Answer;
+
+    /// Whether the engine hears of what was taken, too.
+    fn tells_success(&self) -> bool;
+
+    /// Reads its secrets again.
+    fn reload(&self);
+}
+
+/// What is handed over, and how patiently.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    pub(super) topic: &'static str,
+    /// How many users' commands may be under way at once.
+    pub(super) concurrency: usize,
+    /// How long what has no deadline is tried.
+    pub(super) lifetime: Duration,
+    /// The wait before the second try; each one after is twice as long.
+    pub(super) first_wait: Duration,
+}
+
+/// What the threads of a sink share.
 struct Hook {
     name: &'static str,
-    topic: &'static str,
-    settings: Webhook,
-    poster: Poster,
+    pace: Pace,
+    hand: Box<dyn Hand>,
     board: Mutex<Board>,
     /// The board has something for a worker.
     work: Condvar,
@@ -42,13 +70,12 @@ struct Hook {
     world: World,
 }
 
-/// Starts a webhook. A new one begins with what comes next: the deadlines of what was asked for before
+/// Starts a sink of commands. A new one begins with what comes next: the deadlines of what was asked for before
 /// are over, or others have taken it.
 pub(super) fn start(
     name: &'static str,
-    topic: &'static str,
-    url: &str,
-    settings: &Webhook,
+    hand: Box<dyn Hand>,
+    pace: Pace,
     cursors: &Path,
     world: &World,
 ) -> Result<SinkHandle, SinkError> {
@@ -57,18 +84,17 @@ pub(super) fn start(
     let shared = Shared::new(&cursor, tails);
     let hook = Arc::new(Hook {
         name,
-        topic,
-        settings: settings.clone(),
-        poster: Poster::new(url, settings)?,
+        pace,
+        hand,
         board: Mutex::new(Board::after(&cursor.places)),
         work: Condvar::new(),
-        workers: AtomicUsize::new(settings.concurrency.max(1)),
+        workers: AtomicUsize::new(pace.concurrency.max(1)),
         failures: AtomicU32::new(0),
         shared: Arc::clone(&shared),
         world: world.clone(),
     });
     let mut threads = Threads::new(name);
-    for _ in 0..settings.concurrency.max(1) {
+    for _ in 0..pace.concurrency.max(1) {
         let hook = Arc::clone(&hook);
         threads.spawn(move || {
             hook.work();
@@ -103,7 +129,7 @@ impl Hook {
             }
             self.note(&mut cursor, false);
             if self.shared.is_to_reopen() {
-                self.read_token();
+                self.hand.reload();
             }
             if !worked {
                 let busy = cursor.is_behind() || !self.board().has_room();
@@ -150,13 +176,14 @@ impl Hook {
             *next = seq + 1;
             let wanted = self.board().wants(partition, seq);
             let ours =
-                recorded.outputs.iter().filter(|output| wanted && output.topic == self.topic);
+                recorded.outputs.iter().filter(|output| wanted && output.topic == self.pace.topic);
             let jobs: Vec<_> = ours
                 .filter_map(|output| {
-                    let command: Command = serde_json::from_slice(output.bytes)
+                    let command = serde_json::from_slice(output.bytes)
                         .map_err(|error| tracing::error!(sink = self.name, seq, "{error}"))
-                        .ok()?;
-                    let until = command.until(self.settings.lifetime);
+                        .ok()
+                        .filter(|command: &Command| self.hand.wants(&command.kind))?;
+                    let until = command.until(self.pace.lifetime);
                     let body = output.bytes.into();
                     let job = Job { partition, seq, command, body, until, tries: 0 };
                     Some((output.key.unwrap_or_default().into(), job))
@@ -184,13 +211,7 @@ impl Hook {
         }
     }
 
-    fn read_token(&self) {
-        if let Err(error) = self.poster.read_token() {
-            tracing::error!(sink = self.name, "the token stays as it was: {error}");
-        }
-    }
-
-    /// Posts what there is, one after the other.
+    /// Hands over what there is, one after the other.
     fn work(&self) {
         while let Some((user, job)) = self.next() {
             let (user, job) = (user, *job);
@@ -233,10 +254,17 @@ impl Hook {
     fn try_one(&self, job: &Job) -> Tried {
         let now = self.world.clock.now();
         if now >= job.until {
-            return self.give_up(job, GivenUp::Late, Sent::Late);
+            return self.give_up(job, &GivenUp::Late, Sent::Late);
         }
-        match self.poster.post(&job.command.id, job.tries + 1, &job.body, now) {
+        match self.hand.offer(job, now) {
             Answer::Taken => {
+                if self.hand.tells_success() {
+                    let now = self.world.clock.now();
+                    let stored = job.command.storage_outcome(self.name, None, now);
+                    if stored.is_some_and(|stored| !self.tell(&stored)) {
+                        return Tried::Stopped;
+                    }
+                }
                 self.world.watch.sent(self.name, Sent::Ok, 1);
                 self.failures.store(0, Ordering::SeqCst);
                 self.shared.set_trouble(self.name, None);
@@ -244,33 +272,37 @@ impl Hook {
             }
             Answer::NotNow(why, asked) => {
                 self.world.watch.sent(self.name, Sent::Again, 1);
-                // One user's trouble is no trouble of the webhook.
+                // One user's trouble is no trouble of the other side.
                 if self.failures.fetch_add(1, Ordering::SeqCst) >= TROUBLE {
-                    let why = format!("the webhook does not take it: {why}");
+                    let why = format!("the other side does not take it: {why}");
                     self.shared.set_trouble(self.name, Some(why));
                 }
-                let doubled = self.settings.first_wait * (1 << job.tries.min(16));
+                let doubled = self.pace.first_wait * (1 << job.tries.min(16));
                 let wait = asked.unwrap_or(Duration::ZERO).max(doubled.min(LONGEST_WAIT));
                 // Not later than its end, so that it is known as soon as it is over.
                 Tried::Again((self.world.clock.now() + wait).min(job.until))
             }
-            Answer::Refused(status) => {
+            Answer::Refused(why) => {
                 let (id, user) = (&job.command.id, job.command.user());
-                tracing::warn!(sink = self.name, id, %user, status, "refused: it is not posted again");
-                self.give_up(job, GivenUp::Refused(status), Sent::Refused)
+                tracing::warn!(sink = self.name, id, %user, %why, "refused: it is not sent again");
+                self.give_up(job, &why, Sent::Refused)
             }
         }
     }
 
+    /// Hands an input in, durably. Whether it is.
+    fn tell(&self, outcome: &Given) -> bool {
+        hand_in(&self.world.intake, outcome, || {
+            self.shared.bell.wait(SAVED_EVERY);
+            !self.shared.is_stopping()
+        })
+    }
+
     /// Says that a command was not handed over, durably.
-    fn give_up(&self, job: &Job, why: GivenUp, result: Sent) -> Tried {
+    fn give_up(&self, job: &Job, why: &GivenUp, result: Sent) -> Tried {
         let now: Timestamp = self.world.clock.now();
         if let Some(outcome) = job.command.outcome(self.name, why, now) {
-            let wait = || {
-                self.shared.bell.wait(SAVED_EVERY);
-                !self.shared.is_stopping()
-            };
-            if !hand_in(&self.world.intake, &outcome, wait) {
+            if !self.tell(&outcome) {
                 return Tried::Stopped;
             }
         } else {
