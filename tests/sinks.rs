@@ -322,7 +322,9 @@ fn what_cannot_be_started_says_why() {
         let error = case.try_start(&settings).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
-    std::fs::write(case.made().path().join("sinks/webhook-deliveries"), "{}").unwrap();
+    let cursors = case.made().path().join("sinks");
+    std::fs::create_dir_all(&cursors).unwrap();
+    std::fs::write(cursors.join("webhook-deliveries"), "{}").unwrap();
     let settings = Settings { deliveries: url, ..Settings::default() };
     let error = case.try_start(&settings).unwrap_err().to_string();
     assert!(error.contains("remove it to let the sink begin anew"), "{error}");

@@ -32,16 +32,22 @@ const WINDOW: usize = 96;
 /// The file cannot be read, or what is to be written cannot be said.
 pub(super) fn evfw(args: &Evfw, config: &Loaded, out: &mut dyn Write) -> anyhow::Result<Answer> {
     let home = settings(config)?.reader.home;
+    let (repair, flag_attribute) = (config.config.xml.repair, config.config.evfw.flag_attribute);
     match &args.action {
-        EvfwAction::Check(args) => check(args, &home, out),
-        EvfwAction::Show(args) => show(args, &home, out),
-        EvfwAction::Write(args) => write(args, &home, out),
+        EvfwAction::Check(args) => check(args, repair, &home, out),
+        EvfwAction::Show(args) => show(args, repair, &home, out),
+        EvfwAction::Write(args) => write(args, flag_attribute, &home, out),
     }
 }
 
-fn check(args: &EvfwCheck, home: &Home, out: &mut dyn Write) -> anyhow::Result<Answer> {
+fn check(
+    args: &EvfwCheck,
+    repair: bool,
+    home: &Home,
+    out: &mut dyn Write,
+) -> anyhow::Result<Answer> {
     let bytes = octets(&args.file)?;
-    let reading = Reading { limits: Limits::default(), repair: args.repair, home };
+    let reading = Reading { limits: Limits::default(), repair: args.repair || repair, home };
     let read = match read(&bytes, &reading) {
         Ok(read) => read,
         Err(error) => return refused(&args.file, &bytes, &error, args.output, out),
@@ -67,9 +73,9 @@ fn check(args: &EvfwCheck, home: &Home, out: &mut dyn Write) -> anyhow::Result<A
     Ok(Answer::Done)
 }
 
-fn show(args: &EvfwShow, home: &Home, out: &mut dyn Write) -> anyhow::Result<Answer> {
+fn show(args: &EvfwShow, repair: bool, home: &Home, out: &mut dyn Write) -> anyhow::Result<Answer> {
     let bytes = octets(&args.file)?;
-    let reading = Reading { limits: Limits::default(), repair: args.repair, home };
+    let reading = Reading { limits: Limits::default(), repair: args.repair || repair, home };
     let report = match read(&bytes, &reading) {
         Ok(read) => read.report,
         Err(error) => return refused(&args.file, &bytes, &error, args.output, out),
@@ -110,7 +116,12 @@ fn show(args: &EvfwShow, home: &Home, out: &mut dyn Write) -> anyhow::Result<Ans
     Ok(Answer::Done)
 }
 
-fn write(args: &EvfwWrite, home: &Home, out: &mut dyn Write) -> anyhow::Result<Answer> {
+fn write(
+    args: &EvfwWrite,
+    flag_attribute: FlagAttribute,
+    home: &Home,
+    out: &mut dyn Write,
+) -> anyhow::Result<Answer> {
     let report = match (&args.file, &args.user) {
         (Some(file), _) => {
             let text = octets(file)?;
@@ -122,7 +133,7 @@ fn write(args: &EvfwWrite, home: &Home, out: &mut dyn Write) -> anyhow::Result<A
     };
     let writing = Writing {
         layout: if args.compact { Layout::Compact } else { Layout::Lines },
-        flag_attribute: if args.flag { FlagAttribute::Flag } else { FlagAttribute::Flags },
+        flag_attribute: if args.flag { FlagAttribute::Flag } else { flag_attribute },
     };
     let document = report.write(&writing).context("a strict document does not say this")?;
     out.write_all(document.as_bytes())?;

@@ -9,6 +9,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::DocumentError;
 use super::Fault;
 use super::cpim::{Cpim, Header};
@@ -85,7 +87,8 @@ pub enum Status {
 }
 
 /// How OMA's extension is written. Both are read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Form {
     /// `oma`: all of it in OMA's namespace, as the schema of RFC 5438 wants of an extension.
     #[default]

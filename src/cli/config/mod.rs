@@ -22,6 +22,8 @@ pub use kafka::{Kafka, LostInputs, Property, SaslMechanism, Security, is_passed}
 pub use origin::Origin;
 
 use self::origin::{Given, GivenValue, from_environment, from_set, from_toml};
+use crate::cpm::evfw::FlagAttribute;
+use crate::cpm::imdn::Form;
 use crate::domain::pager::ServicePolicy;
 use crate::domain::policy::{Expected, KEYS, Policy, nearest};
 
@@ -75,11 +77,11 @@ pub struct Xml {
 }
 
 /// `[imdn]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Imdn {
     /// The form of the extension elements we write; both are read.
-    pub form: ImdnForm,
+    pub form: Form,
 }
 
 /// `[ucn]`.
@@ -91,31 +93,11 @@ pub struct Ucn {
 }
 
 /// `[evfw]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Evfw {
     /// The name of the flags attribute we write; both are read.
     pub flag_attribute: FlagAttribute,
-}
-
-/// The two serialisations of an IMDN's extension elements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ImdnForm {
-    /// All of them in the OMA namespace, as foreign elements.
-    Oma,
-    /// Beside the elements of RFC 5438, in its namespace.
-    Ietf,
-}
-
-/// The two names of an event report's flags attribute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FlagAttribute {
-    /// As the standard's text has it.
-    Flags,
-    /// As its example has it, for old peers.
-    Flag,
 }
 
 /// A whole configuration and where each part of it came from.
@@ -388,18 +370,6 @@ impl Default for Config {
             logging: Logging::default(),
             kafka: Kafka::default(),
         }
-    }
-}
-
-impl Default for Imdn {
-    fn default() -> Self {
-        Self { form: ImdnForm::Oma }
-    }
-}
-
-impl Default for Evfw {
-    fn default() -> Self {
-        Self { flag_attribute: FlagAttribute::Flags }
     }
 }
 

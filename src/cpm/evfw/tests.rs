@@ -26,6 +26,15 @@ const INTERWORKING: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 /// The same for flags. (SEED4-62 to SEED4-75)
 const IMAP: &str = r#"<event-cpm-imap type="flags" index="e1"><operation name="add" flags="\Seen"><object uid="58175" folder-path="Default/conv1/contrib1/"><message-id>7QsgkAl8QZvr9XPF</message-id></object></operation></event-cpm-imap>"#;
 
+/// SEED4-59, A-43: by type and subtype, whatever the letters and parameters.
+#[test]
+fn an_event_report_is_known_by_its_type() {
+    assert!(is_event_report("application/vnd.oma.cpm-eventfw+xml"));
+    assert!(is_event_report(" Application/VND.oma.cpm-EventFW+xml; charset=\"utf-8\""));
+    assert!(!is_event_report("application/xml"));
+    assert!(!is_event_report("application/vnd.oma.cpm-eventfw+xml2"));
+}
+
 #[test]
 fn a_gateway_says_that_an_sms_failed_and_that_sms_is_back() {
     let report = report(INTERWORKING);

@@ -1,5 +1,7 @@
 //! An event report as we write it: one spelling, all that must be there, nothing that we only tolerate.
 
+use serde::{Deserialize, Serialize};
+
 use super::imap_event::{Asked, ImapEvent, Object};
 use super::interworking::{Context, Domain, FailedIw, Interworking, IwOutcome, IwReport};
 use super::read::LONGEST;
@@ -17,7 +19,8 @@ pub struct Writing {
 }
 
 /// The attribute that says which flag.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum FlagAttribute {
     /// `flags`, as the text has it.
     #[default]
