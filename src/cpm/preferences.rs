@@ -13,16 +13,17 @@
 //! `rules.md` SEED0-52 to SEED0-66, A-25, A-47. Where those leave the syntax open (the words inside an
 //! `upp-list`, the address of `allow-forward`), what is read here is our reading.
 
+mod rule;
+
 use std::collections::BTreeSet;
 
 use super::xml::{Document, Element, Limits, Source};
 use super::{DocumentError, Fault, Position};
 use crate::domain::address::{Address, AddressError, Home};
 use crate::domain::input::{Action, Change, PreferencesChanged};
-use crate::domain::pager::preferences::{
-    Actions, Beyond, Conditions, Except, Identity, Listed, Medium, Period, Rule,
-};
 use crate::domain::time::Timestamp;
+
+pub use rule::{Actions, Beyond, Conditions, Except, Identity, Listed, Medium, Period, Rule};
 
 /// How a document is to be read.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,6 @@
 //! domain. Source: OMA CPM 2.1 change requests, 8.3.1.1; `rules.md` 2.4, A-18 to.
 
 mod clients;
-pub mod preferences;
 mod ruling;
 #[cfg(test)]
 mod tests;
@@ -237,10 +236,8 @@ impl<'a> Steps<'a> {
                 Refusal::Function if is_blacklisted(&content.from, prefs) => Stage::Blacklist,
                 Refusal::Function => Stage::Reject,
             };
-            self.says(
-                stage,
-                Said::Refused { refusal, rule: ruling.reject.map(|rule| &*rule.name) },
-            );
+            let rule = ruling.reject.filter(|_| stage == Stage::Reject).map(|rule| &*rule.name);
+            self.says(stage, Said::Refused { refusal, rule });
             return Answer::Refused(refusal);
         }
         self.says(Stage::Reject, Said::NotRefused);

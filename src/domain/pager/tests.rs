@@ -182,6 +182,12 @@ fn the_blacklist_refuses() {
     assert_eq!(decision.answer, Answer::Refused(Refusal::Function));
     let trace: Vec<String> = decision.trace.iter().map(ToString::to_string).collect();
     assert_eq!(trace, ["3  403 122 Function not allowed [SEED0-52]"]);
+    // A rule that rejects as well was not reached.
+    given.rules(&[rule("strict", &[Action::AllowRejectInvite])]);
+    let view = given.view();
+    let decision = decide(&request, &view, &ServicePolicy::default());
+    let again: Vec<String> = decision.trace.iter().map(ToString::to_string).collect();
+    assert_eq!(again, trace);
 }
 
 /// What is no CPM message, or is for an application of its own, is not ours. (SEED0-49, SEED4-23)

@@ -1,10 +1,9 @@
-//! What a user prefers, as the policy document and the lists of the XDM server say it.
+//! What a user prefers, as the policy document of the XDM server says it.
 //!
-//! [`Preferences`] is what the pager procedure asks. It comes from documents (`cpm::preferences` reads
-//! them), or from the user's state ([`Preferences::of`]), which holds what `cpm.preferences.changed`
-//! told. Words shared with that record are the record's own: [`Action`], `Kind`. The record can say
-//! less than a document: no service but CPM, one period a rule, senders one by one. [`Rule::recorded`]
-//! says what of a rule it can keep; [`Preferences::of`] is the way back.
+//! The reader stands beside this; [`Rule::recorded`] makes of a rule what `cpm.preferences.changed`
+//! keeps, which is what the procedure asks. The record can say less than a document: no service but CPM, one
+//! period a rule, senders one by one; what it cannot say is refused. Words shared with the record are its own:
+//! [`Action`], `Kind`.
 //!
 //! Source: OMA CPM 2.1 change requests, 8.3.1.1; RFC 4745 (conditions and how they combine); RFC 4826
 //! (lists); `rules.md` SEED0-52 to SEED0-66, A-19, A-25, A-47.
@@ -14,24 +13,9 @@ use std::collections::BTreeSet;
 use crate::domain::input::{self, Action};
 use crate::domain::message::Kind;
 use crate::domain::time::Timestamp;
-use crate::domain::user::{self, StoredRule};
 
 /// The enabler whose rules are ours (SEED0-53); documents write it in any case.
-pub const CPM: &str = "CPM";
-
-/// All that the pager procedure asks about a recipient's wishes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Preferences {
-    /// Step 3: senders whose standalone messages are refused, in the form of [`Identity::One`].
-    pub blacklist: BTreeSet<Box<str>>,
-    /// In the order of the document. Which of several wins: A-19.
-    pub rules: Vec<Rule>,
-    /// Where `allow-forward` sends messages if the rule has no address of its own.
-    pub forward_to: Option<Box<str>>,
-    /// The switch of the record beside the rules (P-6): do not disturb until then,
-    /// [`Timestamp::MAX`] without an end. No document says it.
-    pub undisturbed_until: Option<Timestamp>,
-}
+const CPM: &str = "CPM";
 
 /// A rule: all its conditions hold, or it says nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -89,8 +73,6 @@ pub enum Medium {
     Session,
     /// `file-transfer`: [`Kind::File`].
     FileTransfer,
-    /// One kind alone: the record names kinds, documents have no word so narrow.
-    Just(Kind),
     /// Any other, by its name: audio, video, …. It is none of our kinds.
     Other(Box<str>),
 }
@@ -156,55 +138,7 @@ pub enum Beyond {
     Anonymous,
 }
 
-impl Preferences {
-    /// Those of a user's state, as `cpm.preferences.changed` told them. A rule without kinds is about
-    /// every medium, and all of them are about CPM.
-    #[must_use]
-    pub fn of(known: &user::Preferences) -> Self {
-        Self {
-            blacklist: known.blacklist.iter().cloned().collect(),
-            rules: known.rules.iter().map(Rule::of).collect(),
-            forward_to: known.forward_to.clone(),
-            undisturbed_until: known.dnd_until,
-        }
-    }
-
-    /// The rule with this id.
-    #[must_use]
-    pub fn rule(&self, id: &str) -> Option<&Rule> {
-        self.rules.iter().find(|rule| *rule.id == *id)
-    }
-}
-
 impl Rule {
-    fn of(rule: &StoredRule) -> Self {
-        let media = match &*rule.kinds {
-            [] => Listed::AllExcept(Vec::new()),
-            kinds => Listed::Only(Medium::naming(kinds)),
-        };
-        let senders = || rule.senders.iter().cloned().map(Identity::One).collect();
-        let period = Period {
-            from: rule.valid_from.unwrap_or(Timestamp::EPOCH),
-            until: rule.valid_until.unwrap_or(Timestamp::MAX),
-        };
-        Self {
-            id: rule.name.clone(),
-            conditions: Conditions {
-                services: Some(Listed::Only(vec![CPM.into()])),
-                media: Some(media),
-                profiles: rule.profiles.clone(),
-                senders: (!rule.senders.is_empty()).then(senders),
-                validity: (rule.valid_from.is_some() || rule.valid_until.is_some())
-                    .then(|| vec![period]),
-                ..Conditions::default()
-            },
-            actions: Actions {
-                allowed: rule.actions.iter().copied().collect(),
-                ..Actions::default()
-            },
-        }
-    }
-
     /// The rule as the record holds it: one for each of its periods, none if it never matches a CPM
     /// message. The rule's own `forward_to` stands in the record beside the rules: the caller sees to it.
     ///
@@ -245,9 +179,16 @@ impl Rule {
                 }
             }
         };
+        // Step 4 looks for rules that name a medium; steps 5, 6 and 8a for those of CPM (SEED0-53).
+        let counts = |action: &Action| {
+            conditions.media.is_some()
+                || !conditions.profiles.is_empty()
+                || matches!(action, Action::AllowDoNotDisturb | Action::AllowOfflineStorage)
+        };
+        let actions: Vec<Action> = self.actions.allowed.iter().copied().filter(counts).collect();
         let rule = |valid_from, valid_until| input::Rule {
             name: self.id.clone(),
-            actions: self.actions.allowed.iter().copied().collect(),
+            actions: actions.clone(),
             kinds: kinds.clone(),
             senders: senders.clone(),
             profiles: conditions.profiles.clone(),
@@ -333,27 +274,7 @@ impl Medium {
     }
 
     fn covers(&self, kind: Kind) -> bool {
-        match self {
-            Self::Just(just) => *just == kind,
-            Self::StandaloneMessage | Self::Session | Self::FileTransfer | Self::Other(_) => {
-                *self == Self::of(kind)
-            }
-        }
-    }
-
-    /// The fewest media that cover these kinds and no other of [`Self::KINDS`].
-    fn naming(kinds: &[Kind]) -> Vec<Self> {
-        let mut media: Vec<Self> = Vec::new();
-        for kind in kinds {
-            let whole = Self::of(*kind);
-            let has_all =
-                Self::KINDS.iter().all(|kind| !whole.covers(*kind) || kinds.contains(kind));
-            let medium = if has_all { whole } else { Self::Just(*kind) };
-            if !media.contains(&medium) {
-                media.push(medium);
-            }
-        }
-        media
+        *self == Self::of(kind)
     }
 }
 
@@ -431,17 +352,6 @@ mod tests {
         assert!(many(Some("[2001:db8::1]"), vec![]).means("sip:bob@[2001:db8::1]:5080"));
     }
 
-    /// A record may name large messages alone; that does not make it a rule of step 4.
-    #[test]
-    fn a_kind_is_not_its_medium() {
-        let of = |kinds: &[Kind]| Listed::Only(Medium::naming(kinds));
-        let large = of(&[Kind::Large]);
-        assert!(large.covers(Kind::Large) && !large.covers(Kind::Pager));
-        let standalone = of(&[Kind::Large, Kind::Imdn, Kind::Pager, Kind::Chat]);
-        let expected = vec![Medium::StandaloneMessage, Medium::Session];
-        assert_eq!(standalone, Listed::Only(expected));
-    }
-
     /// A condition that nobody can judge never holds, and neither does an empty list.
     #[test]
     fn what_is_not_understood_matches_nothing() {
@@ -459,18 +369,23 @@ mod tests {
         }
     }
 
-    /// What the record can say comes back as it went; each period is a rule of its own.
+    /// What the record can say is kept; each period is a rule of its own.
     #[test]
     fn the_record_keeps_what_it_has_fields_for() {
         let rule = a_rule();
         let recorded = rule.recorded().unwrap();
         assert_eq!(recorded.len(), 2);
-        let again: Vec<Rule> =
-            recorded.iter().map(|recorded| Rule::of(&StoredRule::from(recorded))).collect();
-        for (rule, period) in again.iter().zip(a_rule().conditions.validity.unwrap()) {
-            let mut expected = a_rule();
-            expected.conditions.validity = Some(vec![period]);
-            assert_eq!(*rule, expected);
+        for (recorded, period) in recorded.iter().zip(a_rule().conditions.validity.unwrap()) {
+            let expected = input::Rule {
+                name: "nights".into(),
+                actions: vec![Action::AllowDefer],
+                kinds: vec![Kind::Pager, Kind::Large, Kind::Imdn],
+                senders: vec!["tel:+15145550101".into()],
+                profiles: Vec::new(),
+                valid_from: Some(period.from),
+                valid_until: Some(period.until),
+            };
+            assert_eq!(*recorded, expected);
         }
 
         let mut far = rule;
@@ -486,6 +401,19 @@ mod tests {
         assert_eq!(far.recorded(), Err(Beyond::OtherIdentity));
         far.conditions.services = Some(Listed::Only(vec!["POC".into()]));
         assert_eq!(far.recorded(), Ok(vec![]));
+    }
+
+    /// SEED0-53, SEED0-59: without a medium a rule says nothing in step 4, and is heard in step 5.
+    #[test]
+    fn a_rule_without_a_medium_is_none_of_step_4() {
+        let mut rule = a_rule();
+        rule.conditions.media = None;
+        rule.actions.allowed = [Action::AllowStore, Action::AllowDoNotDisturb].into();
+
+        let recorded = rule.recorded().unwrap();
+
+        assert!(recorded.iter().all(|rule| rule.actions == [Action::AllowDoNotDisturb]));
+        assert_eq!(recorded.len(), 2);
     }
 
     fn a_rule() -> Rule {
