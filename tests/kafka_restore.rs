@@ -77,7 +77,9 @@ fn without_a_checkpoint_the_snapshot_is_read() {
     assert!(!read(field.cluster(), Topic::Snapshots, PARTITIONS).is_empty());
     let (restored, said) = again(field, 14);
     for (partition, (replayed, seq)) in restored {
-        assert!(replayed > 0 && replayed < seq, "{partition}: {replayed} of {seq}: {said}");
+        // A snapshot may have been the last thing that a quiet partition did: then nothing is left to replay.
+        assert!(said.contains(&format!("a snapshot was read partition={partition}")), "{said}");
+        assert!(replayed < seq, "{partition}: {replayed} of {seq}: {said}");
     }
 }
 
