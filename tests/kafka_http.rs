@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use deferd::cli::clock::{Stopwatch, WallClock};
 use deferd::edge::http::{Feeds, Host, Limits, Site, Token, serve};
+use deferd::edge::reach::Reach;
 use deferd::engine::intake::partition_of;
 use deferd::engine::shard::{Asks, Desks};
 use deferd::log::kafka::{Cluster, KafkaFault, KafkaJournals, Post, Topic};
@@ -47,8 +48,11 @@ impl Server {
     fn new(cluster: &Cluster, patience: Duration) -> Self {
         let post = Arc::new(Post::new(cluster, patience).unwrap());
         let site = Site {
-            intake: Arc::clone(&post) as Arc<_>,
-            desks: Arc::new(Nobody),
+            reach: Reach {
+                intake: Arc::clone(&post) as Arc<_>,
+                desks: Arc::new(Nobody),
+                patience: patience + Duration::from_secs(2),
+            },
             journals: Arc::new(KafkaJournals::new(cluster)),
             feeds: Feeds::Topics(cluster.prefix.as_str().into()),
             reader: deferd::record::input::Reader::default(),

@@ -4,5 +4,6 @@ pub mod ek;
 pub mod http;
 pub mod imap;
 pub mod private;
+pub mod reach;
 pub mod sink;
 pub mod store;

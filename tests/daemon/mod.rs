@@ -20,6 +20,7 @@ use deferd::domain::event::Access;
 use deferd::domain::policy::{AccessSwitch, Policy};
 use deferd::domain::time::Timestamp;
 use deferd::edge::http::{Change, Check, Feeds, Host, Limits, Site, Switch, Token, serve};
+use deferd::edge::reach::Reach;
 use deferd::engine::intake::Intake;
 use deferd::engine::partition::Partition;
 use deferd::engine::ports::Clock;
@@ -187,8 +188,11 @@ impl Daemon {
             tails.wait_for(partition, 0, Duration::from_secs(10));
         }
         let site = Site {
-            intake: Arc::clone(&inboxes) as Arc<dyn Intake>,
-            desks: Arc::new(asks.clone()),
+            reach: Reach {
+                intake: Arc::clone(&inboxes) as Arc<dyn Intake>,
+                desks: Arc::new(asks.clone()),
+                patience: setup.http.timeout,
+            },
             journals: Arc::clone(&tails) as Arc<dyn Journals>,
             feeds: Feeds::Here(Arc::clone(&tails) as Arc<dyn Tails>),
             reader: setup.settings.reader.clone(),

@@ -35,6 +35,7 @@ use super::measures::{self, Registry};
 use super::{Answer, BadConfig, args, settings};
 use crate::edge::http::{self, Feeds, ROUTES, Site, Token};
 use crate::edge::imap::Imap;
+use crate::edge::reach::Reach;
 use crate::edge::sink;
 use crate::engine::intake::Intake;
 use crate::engine::ports::Clock;
@@ -154,8 +155,11 @@ pub(super) fn run(
     registry.routes(&ROUTES.iter().map(|(_, route, _)| *route).collect::<Vec<_>>());
     registry.gauge(&measures::START, &[]).set(measures::seconds(WallClock.now()));
     let site = Site {
-        intake: Arc::clone(&intake),
-        desks: Arc::clone(&backend.desks),
+        reach: Reach {
+            intake: Arc::clone(&intake),
+            desks: Arc::clone(&backend.desks),
+            patience: Duration::from_secs(config.http.timeout_seconds.into()),
+        },
         journals: Arc::clone(&backend.journals),
         feeds: backend.feeds.clone(),
         reader: settings.reader.clone(),

@@ -62,8 +62,7 @@ pub(super) async fn post(
     }
     let brief = head.uri.query().is_some_and(|query| query.split('&').any(|key| key == "brief"));
     let given = read(&serving, form, head.headers, body).await?;
-    let count = given.len();
-    let settled = if count == 0 { Vec::new() } else { taken(&serving, given).await? };
+    let settled = serving.site.reach.give(given).await?;
     Ok(answer(&settled, brief))
 }
 
@@ -122,26 +121,6 @@ fn checked(
     let refusal =
         if too_large { Refusal::too_large(words) } else { Refusal::bad("bad-events", words) };
     Err(refusal.with("events", serde_json::to_value(bad).unwrap_or_default()))
-}
-
-/// Hands events in, and waits until all are durable.
-async fn taken(serving: &Serving, given: Vec<Given>) -> Result<Vec<Settled>, Refusal> {
-    let (tell, told) = tokio::sync::oneshot::channel();
-    serving.site.intake.give(given, Box::new(move |settled| drop(tell.send(settled))))?;
-    match tokio::time::timeout(serving.site.limits.timeout, told).await {
-        Ok(Ok(Ok(settled))) => Ok(settled),
-        Ok(Ok(Err(why))) => Err(unknown(&why)),
-        Ok(Err(_)) => Err(unknown("the daemon is going down")),
-        Err(_) => Err(unknown("they are not durable yet")),
-    }
-}
-
-fn unknown(why: &str) -> Refusal {
-    let words = format!(
-        "{why}: these events may or may not be taken. Send them again with the same ids: what was \
-         taken is answered as a duplicate, or changes nothing"
-    );
-    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unknown", words).again_in(1)
 }
 
 #[derive(Serialize)]

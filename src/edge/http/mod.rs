@@ -37,9 +37,10 @@ pub use self::token::{BlankToken, Token};
 use self::feeds::Kept;
 use self::refusal::Refusal;
 use crate::domain::event::Access;
-use crate::engine::intake::{Intake, partition_of};
+use crate::edge::reach::Reach;
+use crate::engine::intake::partition_of;
 use crate::engine::ports::Clock;
-use crate::engine::shard::{Desk, Desks};
+use crate::engine::shard::Desk;
 use crate::engine::tail::{Journals, Tails};
 use crate::record::input::Reader;
 
@@ -120,10 +121,8 @@ pub trait Host: Send + Sync {
 /// What is served, and by which rules.
 #[derive(Clone)]
 pub struct Site {
-    /// Takes inputs.
-    pub intake: Arc<dyn Intake>,
-    /// Asks whoever decides for a partition.
-    pub desks: Arc<dyn Desks>,
+    /// The way to the engine.
+    pub reach: Reach,
     /// Reads the partitions' journals.
     pub journals: Arc<dyn Journals>,
     /// Where outputs are followed.
@@ -205,7 +204,7 @@ impl Serving {
     }
 
     fn partitions(&self) -> u32 {
-        self.site.desks.partitions()
+        self.site.reach.desks.partitions()
     }
 
     /// Asks the shard of a user, and waits for the answer no longer than a request may take.
@@ -223,13 +222,6 @@ impl Serving {
         partition: u32,
         question: impl FnOnce(&mut dyn Desk) -> T + Send + 'static,
     ) -> Result<T, Refusal> {
-        let asks = self.site.desks.of(partition).ok_or_else(|| Refusal::elsewhere(partition))?;
-        let (tell, answer) = tokio::sync::oneshot::channel();
-        asks.ask(Box::new(move |desk| drop(tell.send(question(desk)))));
-        match tokio::time::timeout(self.site.limits.timeout, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(Refusal::stopping()),
-            Err(_) => Err(Refusal::unavailable("the partition does not answer: see /readyz")),
-        }
+        Ok(self.site.reach.ask(partition, question).await?)
     }
 }
