@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deferd::cli::clock::{Stopwatch, WallClock};
+use deferd::cli::config::Config;
+use deferd::edge::front::Front;
 use deferd::edge::http::{Feeds, Host, Limits, Site, Token, serve};
 use deferd::edge::reach::Reach;
 use deferd::engine::intake::partition_of;
@@ -47,16 +49,22 @@ struct Server {
 impl Server {
     fn new(cluster: &Cluster, patience: Duration) -> Self {
         let post = Arc::new(Post::new(cluster, patience).unwrap());
+        let reach = Reach {
+            intake: Arc::clone(&post) as Arc<_>,
+            desks: Arc::new(Nobody),
+            patience: patience + Duration::from_secs(2),
+        };
+        let reader = deferd::record::input::Reader::default();
+        let rules = Config::default().front(&reader.home);
+        let clock = Arc::new(WallClock);
+        let front = Front::new(reach.clone(), reader.clone(), clock.clone(), None, rules);
         let site = Site {
-            reach: Reach {
-                intake: Arc::clone(&post) as Arc<_>,
-                desks: Arc::new(Nobody),
-                patience: patience + Duration::from_secs(2),
-            },
+            reach,
+            front: Arc::new(front),
             journals: Arc::new(KafkaJournals::new(cluster)),
             feeds: Feeds::Topics(cluster.prefix.as_str().into()),
-            reader: deferd::record::input::Reader::default(),
-            clock: Arc::new(WallClock),
+            reader,
+            clock,
             host: Arc::new(Quiet),
             token: Arc::new(Token::default()),
             limits: Limits { timeout: patience + Duration::from_secs(2), ..Limits::default() },

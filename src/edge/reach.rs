@@ -1,12 +1,15 @@
 //! How an edge reaches the engine: it asks the shard of a user, and hands inputs in. Bounded in time.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::engine::intake::{Given, Intake, Refused, Settled};
+use crate::engine::ports::Fate;
 use crate::engine::shard::{Desk, Desks};
 
 /// The way to the engine.
@@ -38,6 +41,43 @@ pub enum NotTaken {
     Refused(Refused),
     /// They may or may not be; why nobody can tell.
     Unknown(String),
+}
+
+/// What became of an input, for whoever sent it.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+#[allow(missing_docs, reason = "each field is that of `Settled`")]
+pub enum Became<'a> {
+    /// It is decided.
+    Decided {
+        partition: u32,
+        seq: u64,
+        /// In a word.
+        fate: &'static str,
+        /// Why nothing followed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<Cow<'a, str>>,
+    },
+    /// Its topic has it.
+    Logged { topic: &'a str, partition: u32, offset: u64 },
+}
+
+impl<'a> From<&'a Settled> for Became<'a> {
+    fn from(settled: &'a Settled) -> Self {
+        let (partition, seq, fate) = match settled {
+            Settled::Decided { partition, seq, fate } => (*partition, *seq, fate),
+            Settled::Logged { topic, partition, offset } => {
+                return Self::Logged { topic, partition: *partition, offset: *offset };
+            }
+        };
+        let (fate, reason) = match fate {
+            Fate::Decided => ("decided", None),
+            Fate::Ignored(why) => ("ignored", Some(why.as_str().into())),
+            Fate::Duplicate => ("duplicate", None),
+            Fate::Rejected(why) => ("rejected", Some(why.to_string().into())),
+        };
+        Self::Decided { partition, seq, fate, reason }
+    }
 }
 
 impl Reach {

@@ -3,7 +3,6 @@
 //! With Kafka it is checked whole before any of it is sent. Where the brokers fail in the middle some of
 //! it may be there, and the answer says that nobody knows.
 
-use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ use super::Serving;
 use super::body::whole;
 use super::forms::{Form, apart, form_of};
 use super::refusal::{Refusal, bytes_answer};
+use crate::edge::reach::Became;
 use crate::engine::intake::{Given, Settled};
 use crate::engine::ports::Fate;
 use crate::record::input::Rejected;
@@ -132,42 +132,7 @@ struct Answer<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     rejected: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    events: Option<Vec<One<'a>>>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum One<'a> {
-    Decided {
-        partition: u32,
-        seq: u64,
-        fate: &'static str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        reason: Option<Cow<'a, str>>,
-    },
-    Logged {
-        topic: &'a str,
-        partition: u32,
-        offset: u64,
-    },
-}
-
-impl<'a> From<&'a Settled> for One<'a> {
-    fn from(settled: &'a Settled) -> Self {
-        let (partition, seq, fate) = match settled {
-            Settled::Decided { partition, seq, fate } => (*partition, *seq, fate),
-            Settled::Logged { topic, partition, offset } => {
-                return Self::Logged { topic, partition: *partition, offset: *offset };
-            }
-        };
-        let (fate, reason) = match fate {
-            Fate::Decided => ("decided", None),
-            Fate::Ignored(why) => ("ignored", Some(why.as_str().into())),
-            Fate::Duplicate => ("duplicate", None),
-            Fate::Rejected(why) => ("rejected", Some(why.to_string().into())),
-        };
-        Self::Decided { partition, seq, fate, reason }
-    }
+    events: Option<Vec<Became<'a>>>,
 }
 
 fn answer(settled: &[Settled], brief: bool) -> Response {
@@ -180,7 +145,7 @@ fn answer(settled: &[Settled], brief: bool) -> Response {
         taken: settled.len(),
         duplicates: count(|fate| matches!(fate, Fate::Duplicate)),
         rejected: count(|fate| matches!(fate, Fate::Rejected(_))),
-        events: (!brief).then(|| settled.iter().map(One::from).collect()),
+        events: (!brief).then(|| settled.iter().map(Became::from).collect()),
     };
     let mut bytes = serde_json::to_vec(&answer).unwrap_or_default();
     bytes.push(b'\n');

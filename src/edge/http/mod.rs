@@ -8,6 +8,7 @@
 
 mod body;
 mod connections;
+mod cpm;
 mod cursor;
 mod events;
 mod feeds;
@@ -32,11 +33,12 @@ pub use self::connections::serve;
 pub use self::openapi::openapi;
 pub use self::routes::ROUTES;
 pub use self::switches::{Change, Switch};
-pub use self::token::{BlankToken, Token};
+pub use self::token::{BadCallers, BlankToken, Token};
 
 use self::feeds::Kept;
 use self::refusal::Refusal;
 use crate::domain::event::Access;
+use crate::edge::front::Front;
 use crate::edge::reach::Reach;
 use crate::engine::intake::partition_of;
 use crate::engine::ports::Clock;
@@ -123,6 +125,8 @@ pub trait Host: Send + Sync {
 pub struct Site {
     /// The way to the engine.
     pub reach: Reach,
+    /// What takes the standards' documents.
+    pub front: Arc<Front>,
     /// Reads the partitions' journals.
     pub journals: Arc<dyn Journals>,
     /// Where outputs are followed.

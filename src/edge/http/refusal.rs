@@ -71,6 +71,13 @@ impl Refusal {
         refusal
     }
 
+    /// A token of one caller opens what is that caller's.
+    pub(super) fn not_for_callers() -> Self {
+        let message = "this token is a caller's (http.callers_file), and opens /v1/cpm/ alone; the rest \
+                       takes the token of http.token_file";
+        Self::new(StatusCode::FORBIDDEN, "forbidden", message)
+    }
+
     pub(super) fn again_in(mut self, seconds: u64) -> Self {
         self.headers.push((RETRY_AFTER, seconds.into()));
         self
