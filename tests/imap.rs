@@ -14,6 +14,8 @@ mod dovecot;
 mod process;
 #[path = "imap/records.rs"]
 mod records;
+#[path = "imap/reports.rs"]
+mod reports;
 mod samples;
 mod seeded;
 #[path = "imap/sink.rs"]

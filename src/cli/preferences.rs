@@ -37,10 +37,11 @@ pub(super) fn preferences(
     for (at, note) in &document.notes {
         warn(&format!("{}:{}:{}: {note}", file.display(), at.line, at.column));
     }
-    let what = match &document.said {
-        Said::Rules(rules) => format!("{user}: {} rules", rules.len()),
-        Said::Blacklist(senders) => format!("{user}: {} refused senders", senders.len()),
+    let (count, of) = match &document.said {
+        Said::Rules(rules) => (rules.len(), "rule"),
+        Said::Blacklist(senders) => (senders.len(), "refused sender"),
     };
+    let what = format!("{user}: {count} {of}{}", if count == 1 { "" } else { "s" });
     let change = document.said.change().with_context(|| file.display().to_string())?;
     let event = event("cpm.preferences.changed.v1", user, &serde_json::to_value(change)?)?;
     let told = Recipient::of(toward, config)?.give(event.to_string().as_bytes())?;

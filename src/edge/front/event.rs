@@ -1,7 +1,7 @@
 //! An event report: what a gateway says of SMS becomes inputs, what a client asks of its store is done.
 //!
-//! Source: OMA CPM 2.1 change requests, 6.7; `rules.md` SEED0-20 to SEED0-38, SEED4-1 to SEED4-26, SEED4-58
-//! to SEED4-78, A-3, A-4, A-7, A-12, A-15, A-17, A-37, A-38.
+//! Source: OMA CPM 2.1 change requests, 6.7; `rules.md` SEED0-20 to SEED0-38, SEED4-1 to SEED4-4, SEED4-20 to SEED4-25,
+//! SEED4-58 to SEED4-78, A-3, A-4, A-7, A-12, A-15, A-17, A-37, A-38.
 
 use super::caller::{Identity, Role};
 use super::{Answer, Denial, Front, Request, Told, became, data, name_of};

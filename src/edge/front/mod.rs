@@ -10,7 +10,7 @@
 //! Whoever carries a request (HTTP, SIP) knows who its caller is and hands over headers and body; the
 //! answer is a SIP status, a Warning, and a sentence for a person. A document is taken whole or not at all.
 //!
-//! Source: OMA CPM 2.1 change requests, 6.7 and 8.3.1.1; `rules.md` 2.2, 2.4, 2.6, A-7 to A-17, 5.4.
+//! Source: OMA CPM 2.1 change requests, 6.7 and 8.3.1.1; `rules.md` 2.4, A-7 to A-17, 5.4.
 
 mod caller;
 mod denial;
