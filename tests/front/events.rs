@@ -70,6 +70,53 @@ fn an_sms_that_failed_goes_again_when_the_gateway_says_ready() {
     }
 }
 
+/// A-3, A-11, A-13: every spelling of the change requests is the same event.
+#[test]
+fn every_spelling_is_heard() {
+    let fields = |id: &str| {
+        format!(
+            "<cpm-user-address> tel:+15145550100 </cpm-user-address><message-id>{id}</message-id>\
+             <message-context>Pager-Message</message-context><Domain>cs</Domain>"
+        )
+    };
+    let in_iw = |event: &str| format!("<cpm-event-iw>{event}</cpm-event-iw>");
+    let in_other = |event: &str| format!("<event-cpm-iw>{event}</event-cpm-iw>");
+    for (name, of) in [
+        ("failed-iw", "cpm.sms.failed.v1"),
+        ("iw-failed", "cpm.sms.failed.v1"),
+        ("cpm-event-iw-failed", "cpm.sms.failed.v1"),
+        ("event-cpm-iw-failed", "cpm.sms.failed.v1"),
+        ("Failed-IW", "cpm.sms.failed.v1"),
+        ("ready-for-sms", "cpm.sms.ready.v1"),
+        ("event-cpm-ready-for-sms", "cpm.sms.ready.v1"),
+        ("cpm-event-ready-for-sms", "cpm.sms.ready.v1"),
+    ] {
+        let event = format!("<{name}>{}</{name}>", fields("m1"));
+        for (place, body) in [
+            ("inside", evfw(&in_iw(&event))),
+            ("inside another", evfw(&in_other(&event))),
+            ("bare", evfw(&event)),
+            ("wrapped", evfw(&format!("<report-data>{}</report-data>", in_iw(&event)))),
+            ("no namespace", format!("<cpm-evfw>{}</cpm-evfw>", in_iw(&event))),
+        ] {
+            let daemon = Daemon::start(setup());
+            let attempt = by_sms(&daemon);
+            let answer = report(&daemon, "gateway-token", &[], &body);
+            assert_eq!(answer.status, 200, "{name} {place}: {}", answer.text());
+            assert_eq!(
+                inputs(&daemon, USER).last().map(String::as_str),
+                Some(of),
+                "{name} {place}"
+            );
+            if of == "cpm.sms.failed.v1" {
+                let why = get(&daemon, &format!("/v1/messages/m1/why?user={USER}"));
+                let history = why[0]["history"].to_string();
+                assert!(history.contains("absent"), "{name} {place} {attempt}: {history}");
+            }
+        }
+    }
+}
+
 /// A-7: an event that could make an SMS go out is taken from a configured gateway and from nobody else,
 /// whoever else it says it is. Nothing of the document is done.
 #[test]
