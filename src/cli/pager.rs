@@ -21,7 +21,7 @@ use crate::domain::input::{
     Change, DeviceRef, DoNotDisturb, Fact, ImsRegistered, Input, PreferencesChanged, Registration,
     Told,
 };
-use crate::domain::message::{Body, Content, Kind};
+use crate::domain::message::{Body, Content, Kind, More};
 use crate::domain::open::View;
 use crate::domain::pager::{
     Act, Answer as SipAnswer, Client, PagerModeDecision, PagerModeRequest, Refusal, decide,
@@ -60,8 +60,7 @@ pub(super) fn pager(args: &Pager, config: &Loaded, out: &mut dyn Write) -> anyho
             Ok(document) => document,
             Err(error) => return refused(file, &bytes, &error, args.output, out),
         };
-        let change = document.said.change().with_context(|| file.display().to_string())?;
-        known.told(&Fact::PreferencesChanged(Box::new(change)));
+        known.told(&Fact::PreferencesChanged(Box::new(document.said.change())));
     }
     if args.undisturbed {
         let do_not_disturb = Change::Set(DoNotDisturb::Now(true));
@@ -70,7 +69,10 @@ pub(super) fn pager(args: &Pager, config: &Loaded, out: &mut dyn Write) -> anyho
     }
     args.clients.iter().for_each(|client| known.registered(client));
     let request = PagerModeRequest {
-        content: content(&message, args.from.as_deref(), home)?,
+        content: Content {
+            more: args.anonymous.then(|| Box::new(More { anonymous: true, ..More::default() })),
+            ..content(&message, args.from.as_deref(), home)?
+        },
         // A message in CPIM is CPM's; what SIP says of it is not in the file.
         tags: Caps::of(["oma.cpm.msg"]),
         has_iari: false,

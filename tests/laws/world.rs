@@ -22,6 +22,7 @@ use deferd::domain::policy::{
     Accept202, AccessSwitch, FirstTry, ImsiChange, OnStoreFailure, Policy, SmsMode, SmsReports,
     UnknownSms,
 };
+use deferd::domain::senders::Many;
 use deferd::domain::time::Timestamp;
 use deferd::domain::user::User;
 
@@ -510,7 +511,7 @@ impl World {
             in_reply_to_contribution_id: None,
             headers: BTreeMap::new(),
             asserted_from: None,
-            anonymous: false,
+            anonymous: self.random.percent(20),
             imdn_route: Vec::new(),
             interwork,
             interworkable: self.random.maybe(15, &[true, false]),
@@ -681,6 +682,9 @@ impl World {
                     actions: vec![self.random.pick(&actions)],
                     kinds: self.random.maybe(30, &[Kind::Pager, Kind::Imdn]).into_iter().collect(),
                     senders: self.random.maybe(30, &SENDERS).map(Box::from).into_iter().collect(),
+                    many: if self.random.percent(20) { vec![self.many()] } else { Vec::new() },
+                    other_identity: self.random.percent(15),
+                    anonymous_request: self.random.percent(15),
                     profiles: self.random.maybe(30, &["work"]).map(Box::from).into_iter().collect(),
                     valid_from: self.soon(20),
                     valid_until: self.soon(30),
@@ -708,6 +712,19 @@ impl World {
                 .unwrap_or_default(),
             ..PreferencesChanged::default()
         }))
+    }
+
+    fn many(&mut self) -> Many {
+        Many {
+            domain: self.random.maybe(30, &["ham.example"]).map(Box::from),
+            except: self.random.maybe(60, &SENDERS).map(Box::from).into_iter().collect(),
+            except_domains: self
+                .random
+                .maybe(30, &["spam.example"])
+                .map(Box::from)
+                .into_iter()
+                .collect(),
+        }
     }
 
     fn hand(&mut self) -> Fact<'static> {
