@@ -68,7 +68,8 @@ pub struct PagerModeRequest {
     pub has_iari: bool,
     /// `User-Agent`.
     pub user_agent: Option<Box<str>>,
-    /// The sender wants to be anonymous: `Privacy: id`, an anonymous From, or no P-Asserted-Identity.
+    /// The sender wants to be anonymous: `Privacy: id`, an anonymous From, or no P-Asserted-Identity. The
+    /// content says so too: rules ask there.
     pub is_anonymous: bool,
 }
 
