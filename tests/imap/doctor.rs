@@ -77,6 +77,10 @@ fn a_store_that_is_not_there_or_speaks_otherwise() {
     let bare = says_always("* OK here");
     look(bare, "starttls", "").says("imap", "bad", "STARTTLS", "have the server offer STARTTLS");
 
+    // No word of IMAP from it, though it is the user that is wrong too.
+    let stranger = look(nobody, "plain", "--user sip:bob@example.org");
+    stranger.says("imap", "bad", "refused", "");
+
     let none = Looked::with(&["--user", NUMBER]);
     none.says("imap login", "unknown", "no store", "set imap.server");
     assert!(none.findings.iter().all(|found| found["check"] != "imap"));

@@ -211,15 +211,18 @@ impl Imap {
         user: Option<&Address>,
         patience: Duration,
     ) -> Result<(), (Stage, StoreError)> {
-        let at_login = |error| (Stage::Login, error);
         let login = user.map(|user| with_user(&self.settings.login, user)).transpose();
-        let login = login.map_err(at_login)?;
         let password = self.password.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (door, mut stage) = (&self.pool.door, Stage::Reach);
         let knocking = async {
-            match &login {
-                None => door.knock(&mut stage).await,
-                Some(login) => door.open(login, &password.0, &mut stage).await.map(drop),
+            match login {
+                Ok(None) => door.knock(&mut stage).await,
+                Ok(Some(login)) => door.open(&login, &password.0, &mut stage).await.map(drop),
+                Err(nobody) => {
+                    door.knock(&mut stage).await?;
+                    stage = Stage::Login;
+                    Err(nobody.into())
+                }
             }
         };
         match timeout_at(Instant::now() + patience, knocking).await {
