@@ -282,7 +282,7 @@ fn a_rule_is_about_whom_it_says() {
     let others = Rule { other_identity: true, ..Rule::default() };
     assert_eq!(about(others.clone()), both([true, false, true, true]));
     let anonymous = Rule { anonymous_request: true, ..Rule::default() };
-    assert_eq!(about(anonymous.clone()), ([false; 4], [true; 4]));
+    assert_eq!(about(anonymous), ([false; 4], [true; 4]));
     // All conditions of a rule have to hold; whom a rule names itself is no other either.
     let all = Rule { anonymous_request: true, ..others.clone() };
     assert_eq!(about(all), ([false; 4], [true, false, true, true]));
