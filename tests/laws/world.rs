@@ -576,7 +576,7 @@ impl World {
             cpm_capable: self.random.maybe(15, &[true, true, false]),
             aliases: if self.random.percent(5) { vec![text("tel:+15145550199")] } else { vec![] },
             imsi: self.random.maybe(6, &["302720123456789", "302720123456780"]).map(text),
-            profile: self.random.maybe(20, &["work", "home"]).map(text),
+            profile: self.random.maybe(30, &["work", "home"]).map(text),
             access: None,
             user_agent: None,
             call_id: dialog.then(|| text("call-1")),
@@ -677,15 +677,22 @@ impl World {
         let mut rules = Vec::new();
         for name in ["away", "night"] {
             if self.random.flip() {
+                let profile = self.random.maybe(30, &["work"]);
+                // Of a client's profile nothing else is heard (8a).
+                let excludes = profile.is_some() && self.random.percent(70);
                 rules.push(Rule {
                     name: name.into(),
-                    actions: vec![self.random.pick(&actions)],
+                    actions: if excludes {
+                        vec![Action::AllowRejectInvite]
+                    } else {
+                        vec![self.random.pick(&actions)]
+                    },
                     kinds: self.random.maybe(30, &[Kind::Pager, Kind::Imdn]).into_iter().collect(),
                     senders: self.random.maybe(30, &SENDERS).map(Box::from).into_iter().collect(),
-                    many: if self.random.percent(20) { vec![self.many()] } else { Vec::new() },
-                    other_identity: self.random.percent(15),
-                    anonymous_request: self.random.percent(15),
-                    profiles: self.random.maybe(30, &["work"]).map(Box::from).into_iter().collect(),
+                    many: if self.random.percent(30) { vec![self.many()] } else { Vec::new() },
+                    other_identity: self.random.percent(20),
+                    anonymous_request: self.random.percent(20),
+                    profiles: profile.map(Box::from).into_iter().collect(),
                     valid_from: self.soon(20),
                     valid_until: self.soon(30),
                 });
