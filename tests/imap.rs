@@ -9,6 +9,8 @@
 )]
 
 mod data;
+#[path = "imap/doctor.rs"]
+mod doctor;
 #[path = "imap/dovecot.rs"]
 mod dovecot;
 mod process;

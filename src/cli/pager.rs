@@ -61,8 +61,7 @@ pub(super) fn pager(args: &Pager, config: &Loaded, out: &mut dyn Write) -> anyho
             Ok(document) => document,
             Err(error) => return refused(file, &bytes, &error, args.output, out),
         };
-        let change = document.said.change().with_context(|| file.display().to_string())?;
-        known.told(&Fact::PreferencesChanged(Box::new(change)));
+        known.told(&Fact::PreferencesChanged(Box::new(document.said.change())));
     }
     if args.undisturbed {
         let do_not_disturb = Change::Set(DoNotDisturb::Now(true));
@@ -76,7 +75,6 @@ pub(super) fn pager(args: &Pager, config: &Loaded, out: &mut dyn Write) -> anyho
         tags: Caps::of(["oma.cpm.msg"]),
         has_iari: false,
         user_agent: args.user_agent.as_deref().map(Box::from),
-        is_anonymous: args.anonymous,
     };
     let view = known.view();
     let decision = decide(&request, &view, &config.config.pager);

@@ -2,8 +2,6 @@
 
 use std::io::Write;
 
-use anyhow::Context as _;
-
 use super::args::{Output, PreferencesAction, PreferencesSet, ShowAs, UserPreferences};
 use super::client::{event, tell};
 use super::config::Loaded;
@@ -42,8 +40,8 @@ pub(super) fn preferences(
         Said::Blacklist(senders) => (senders.len(), "refused sender"),
     };
     let what = format!("{user}: {count} {of}{}", if count == 1 { "" } else { "s" });
-    let change = document.said.change().with_context(|| file.display().to_string())?;
-    let event = event("cpm.preferences.changed.v1", user, &serde_json::to_value(change)?)?;
+    let change = serde_json::to_value(document.said.change())?;
+    let event = event("cpm.preferences.changed.v1", user, &change)?;
     let told = Recipient::of(toward, config)?.give(event.to_string().as_bytes())?;
     tell(&told, &what, *output, out)
 }

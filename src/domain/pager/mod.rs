@@ -60,7 +60,7 @@ impl Default for ServicePolicy {
 #[derive(Clone, Debug, PartialEq)]
 pub struct PagerModeRequest {
     /// The message: its authenticated sender, its id, its kind (A-23: an IMDN by the outer or the wrapped
-    /// type), what the sender wants to hear.
+    /// type), what the sender wants to hear, whether the sender wants to stay unknown.
     pub content: Content,
     /// The CPM feature tags of `Accept-Contact`.
     pub tags: Caps,
@@ -68,8 +68,6 @@ pub struct PagerModeRequest {
     pub has_iari: bool,
     /// `User-Agent`.
     pub user_agent: Option<Box<str>>,
-    /// The sender wants to be anonymous: `Privacy: id`, an anonymous From, or no P-Asserted-Identity.
-    pub is_anonymous: bool,
 }
 
 /// Why a sender hears 403.
@@ -194,7 +192,7 @@ pub fn refusal(
 ) -> Option<Refusal> {
     if !is_supported(request.user_agent.as_deref(), service) {
         Some(Refusal::Version)
-    } else if request.is_anonymous && !service.allow_anonymous {
+    } else if request.content.is_anonymous() && !service.allow_anonymous {
         Some(Refusal::Anonymity)
     } else if is_blacklisted(&request.content.from, prefs) || reject.is_some() {
         Some(Refusal::Function)
@@ -241,10 +239,8 @@ pub fn explain(view: &View<'_>, content: Content) -> Vec<String> {
     if view.user.prefs.is_none() {
         return Vec::new();
     }
-    let is_anonymous = content.more.as_ref().is_some_and(|more| more.anonymous);
     let tags = Caps::of(["oma.cpm.msg"]);
-    let request =
-        PagerModeRequest { content, tags, has_iari: false, user_agent: None, is_anonymous };
+    let request = PagerModeRequest { content, tags, has_iari: false, user_agent: None };
     let decision = decide(&request, view, &ServicePolicy::default());
     // Steps 1 to 4a are a front's, and one that has other rules let it in.
     let passed = if decision.refused_by().is_some() { "; it was let in all the same" } else { "" };

@@ -75,11 +75,10 @@ impl Front {
             }
             _ => {
                 let known = identity.as_ref();
-                let is_anonymous = known.is_none() || request.wants_privacy(envelope.as_ref());
                 let sender = Sender {
                     address: known.map_or(ANONYMOUS, |identity| &identity.address),
                     asserted: known.and_then(|identity| identity.asserted.as_deref()),
-                    anonymous: is_anonymous,
+                    anonymous: known.is_none() || request.wants_privacy(envelope.as_ref()),
                 };
                 self.for_user(&request, envelope.as_ref(), &sender, known, tags).await
             }
@@ -170,7 +169,6 @@ impl Front {
             tags,
             has_iari: false,
             user_agent: request.headers.get("user-agent").map(Into::into),
-            is_anonymous: sender.anonymous,
         };
         let waiting = Waiting { address, from, message_id };
         match self.verdict(asked, &waiting.address).await? {
