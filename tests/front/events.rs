@@ -220,6 +220,9 @@ fn what_asks_for_nothing_does_nothing() {
         assert_eq!(answer.json()["unknown"], unknown, "{}", answer.text());
     }
     assert_eq!(report(&daemon, "gateway-token", &[], &evfw("<cpm-event-iw/>")).status, 200);
+    // One that is too large for a SIP MESSAGE came all the same (SEED4-40).
+    let large = evfw(&format!("<!--{}-->", "x".repeat(5000)));
+    assert_eq!(report(&daemon, "user-token", &[], &large).status, 200);
     assert_eq!(inputs(&daemon, USER), [""; 0]);
 }
 

@@ -80,6 +80,7 @@ fn each_item_with_an_id_has_its_result() {
     assert_eq!([of(0), of(1), of(2)], [("m1", "delivered"), ("gone", "failed"), ("m2", "failed")]);
     assert_eq!(results[1]["reason"]["code"], "not-found");
     assert_eq!(results[0]["index"], "e1");
+    assert_eq!(results[0]["service"], "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.systemmsg");
     let imdn = results[1]["imdn"].as_str().unwrap();
     for part in [
         "From: <sip:pf@ims.example.org>\r\n",
@@ -98,6 +99,7 @@ fn each_item_with_an_id_has_its_result() {
     assert_eq!((objects[1].uid, objects[1].folder.as_deref()), (Some(7), Some("Default/c1")));
     drop(asked);
     assert_eq!(told(&daemon, "notifications"), [Value::Null; 0], "not to the partner (A-36)");
+    assert_eq!(told(&daemon, "deliveries"), [Value::Null; 0], "to no other client (SEED4-77)");
     assert_eq!(inputs(&daemon, USER), [""; 0], "nothing of it is deferred (SEED4-41)");
 }
 

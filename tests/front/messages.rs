@@ -102,6 +102,11 @@ fn what_is_not_ours_is_relayed() {
             submit(&daemon, "sender-token", &[("accept-contact", accept)], "not even CPIM");
         assert_eq!((answer.status, &answer.json()["sip"]), (200, &Value::Null), "{accept}");
     }
+    let service = "urn:urn-7:3gpp-service.ims.icsi.mmtel";
+    for header in ["p-asserted-service", "p-preferred-service"] {
+        let answer = submit(&daemon, "sender-token", &[(header, service)], "not even CPIM");
+        assert_eq!((answer.status, &answer.json()["sip"]), (200, &Value::Null), "{header}");
+    }
     let ours = icsi("oma.cpm.msg");
     let answer = submit(
         &daemon,

@@ -19,6 +19,9 @@ use crate::domain::event::Notice;
 use crate::domain::time::Timestamp;
 use crate::edge::store::{Flag, MessageStore, Object, StoreError};
 
+/// The service of event reports and their results. (SEED4-20)
+const SERVICE: &str = "urn:urn-7:3gpp-service.ims.icsi.oma.cpm.systemmsg";
+
 /// What became of one object, or why nothing did.
 type Done = Result<(), StoreError>;
 
@@ -30,6 +33,8 @@ struct Item<'i> {
     disposition: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Reason>,
+    /// The service that it travels as. (SEED4-20)
+    service: &'static str,
     /// The IMDN in its envelope, as the client gets it.
     imdn: &'i str,
 }
@@ -144,6 +149,7 @@ impl Results<'_> {
             message_id,
             disposition: if done.is_ok() { "delivered" } else { "failed" },
             reason: reason.map(|why| Reason { code: why.word(), message: why.to_string() }),
+            service: SERVICE,
             imdn: &String::from_utf8_lossy(&octets),
         }))
     }

@@ -272,9 +272,12 @@ impl Front {
 }
 
 impl Request {
-    /// The CPM services of Accept-Contact. What is sent here without one is a pager message.
+    /// The CPM services that it is for, by Accept-Contact, else by the service that was asserted or asked for
+    /// (SEED4-20, SEED4-21). What is sent here without any is a pager message.
     fn tags(&self) -> Caps {
-        Caps::of([self.headers.get("accept-contact").unwrap_or("oma.cpm.msg")])
+        let names = ["accept-contact", "p-asserted-service", "p-preferred-service"];
+        let named = names.into_iter().find_map(|name| self.headers.get(name));
+        Caps::of([named.unwrap_or("oma.cpm.msg")])
     }
 
     /// Whether the sender wants to stay anonymous. (SEED0-51)

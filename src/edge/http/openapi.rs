@@ -140,9 +140,9 @@ fn schemas() -> Value {
                 "events": { "type": "array", "items": { "type": "object" } },
                 "results": { "type": "array", "items": {
                     "type": "object",
-                    "required": ["index", "message_id", "disposition", "imdn"],
+                    "required": ["index", "message_id", "disposition", "service", "imdn"],
                     "properties": {
-                        "index": text, "message_id": text,
+                        "index": text, "message_id": text, "service": text,
                         "disposition": { "enum": ["delivered", "failed"] },
                         "reason": { "type": "object" },
                         "imdn": { "type": "string", "description": "message/cpim, for the reporting device alone." },
