@@ -25,7 +25,8 @@
 //! - [`record`]: our own records as bytes, by version: inputs, the journal, commands.
 //! - [`engine`]: order and durability; no sockets, no products. One worker a shard, with its partitions.
 //! - [`log`], [`store`]: the engine's ports, by product: the embedded log, Kafka, sled, memory.
-//! - [`edge`]: the outside: what probes say, HTTP, sinks; the only async.
+//! - [`edge`]: the outside: what probes say, HTTP, the front for the standards' documents, sinks, the
+//!   message store; the only async.
 //! - [`cli`]: what a person types; `cli/run` puts the daemon together.
 //!
 //! # Where to start reading

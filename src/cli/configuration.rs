@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::{Map, Value, json};
 
 use super::config::{ConfigError, Loaded, LogKind, Origin, is_passed, keys};
-use super::{Answer, args, cluster, settings};
+use super::{Answer, args, cluster, run, settings};
 
 /// Runs it. A bad configuration is an answer of `check`, and stops the others.
 ///
@@ -37,7 +37,8 @@ fn check(config: Result<Loaded, ConfigError>, out: &mut dyn Write) -> anyhow::Re
             LogKind::Embedded => Ok(()),
             LogKind::Kafka => cluster(&loaded.config).map(drop),
         })
-        .and_then(|()| Ok(loaded.config.imap.store().map(drop)?));
+        .and_then(|()| Ok(loaded.config.imap.store().map(drop)?))
+        .and_then(|()| run::check_sinks(&loaded.config));
     if let Err(error) = judged {
         writeln!(out, "{error:#}")?;
         return Ok(Answer::No);

@@ -101,6 +101,7 @@ fn the_check_says_what_a_start_would() {
         (&["imap.server=192.0.2.1:143", "imap.security=plain"][..], "imap.plain_anywhere"),
         (&["imap.server=127.0.0.1:143", "imap.security=plain"], "holds no password"),
         (&["imap.server=127.0.0.1:993", "imap.ca_file=/none"], "imap.ca_file: /none"),
+        (&["sinks.imap=true"], "imap.server is not"),
         (
             &["imap.server=127.0.0.1:143", "imap.security=plain", "imap.login=all"],
             "imap.folder needs {msisdn} or {user}",

@@ -26,6 +26,7 @@ use self::embedded::Waits;
 use self::host::Daemon;
 use self::shards::{Shards, World};
 use self::signals::{Order, Orders};
+pub(super) use self::sinks::check as check_sinks;
 use self::sinks::{Sent, Sinks};
 use self::switches::Switches;
 use super::clock::{SteadyClock, WallClock};

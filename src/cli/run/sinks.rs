@@ -33,7 +33,7 @@ impl Watch for Sent {
 /// # Errors
 ///
 /// The first key that names one.
-pub(super) fn check(config: &Config) -> anyhow::Result<()> {
+pub(in crate::cli) fn check(config: &Config) -> anyhow::Result<()> {
     let keys = &config.sinks;
     if keys.imap && config.imap.server.is_empty() {
         bail!("sinks.imap is set and imap.server is not: say where the message store is");
