@@ -33,7 +33,8 @@ fn check(config: Result<Loaded, ConfigError>, out: &mut dyn Write) -> anyhow::Re
         }
     };
     let judged = settings(&loaded)
-        .and_then(|_| match loaded.config.log {
+        .and_then(|settings| loaded.config.check_front(&settings.reader.home))
+        .and_then(|()| match loaded.config.log {
             LogKind::Embedded => Ok(()),
             LogKind::Kafka => cluster(&loaded.config).map(drop),
         })

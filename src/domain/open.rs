@@ -128,6 +128,17 @@ impl<'a> View<'a> {
             .filter(move |rule| rule.profiles.is_empty() && view.conditions_hold(rule, content))
     }
 
+    /// T-25, P-23: whether this one would be too many, or too much, in its lane.
+    #[must_use]
+    pub fn over_quota(&self, content: &Content) -> bool {
+        let lane = content.kind.in_imdn_lane();
+        let waiting = self.user.messages.iter().filter(|m| m.content.kind.in_imdn_lane() == lane);
+        let (number, bytes) = waiting
+            .fold((1, content.size), |(n, size), m| (n + 1, size.saturating_add(m.content.size)));
+        number > self.policy.max_deferred_per_user
+            || bytes > self.policy.max_deferred_bytes_per_user
+    }
+
     /// SEED4-6 to 9 for a bound contact: it can, may, and has neither refused nor taken it.
     #[must_use]
     pub fn suitable(&self, device: &Device, contact: &Contact, m: &Deferred) -> bool {

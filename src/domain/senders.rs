@@ -1,6 +1,6 @@
 //! Whom a rule of the user's is about.
 //!
-//! Source: RFC 4745 7.1 (`identity`); `rules.md` 5.1 and 5.2: canonical addresses are compared.
+//! Source: RFC 4745 7.1 (`identity`); `rules.md` 5.1 and 5.2: canonical addresses are compared; Q-20.
 
 use schemars::JsonSchema;
 use serde::ser::SerializeMap;

@@ -135,6 +135,13 @@ fn preferences_are_documents() {
                  <actions><allow-defer>true</allow-defer></actions></rule></ruleset>";
     assert_eq!(call(&daemon, "own", &path, &[], rules).status, 200);
     assert_eq!(send(&daemon, "m2", "hello").status, 403, "the blacklist stays as it was");
+    let refusing = rules.replace("<sphere value=\"home\"/>", "");
+    let refusing = refusing.replace("allow-defer", "allow-reject-invite");
+    assert_eq!(call(&daemon, "own", &path, &[], &refusing).status, 200);
+    let none = "<resource-lists xmlns=\"urn:ietf:params:xml:ns:resource-lists\"/>";
+    assert_eq!(call(&daemon, "own", &path, &[], none).status, 200);
+    assert_eq!(send(&daemon, "m2", "hello").status, 403, "by the rule now");
+    assert_eq!(call(&daemon, "own", &path, &[], rules).status, 200, "the rule is gone");
     let nobody =
         "<resource-lists xmlns=\"urn:ietf:params:xml:ns:resource-lists\"><list/></resource-lists>";
     assert_eq!(call(&daemon, "own", &path, &[], nobody).status, 200);

@@ -1,5 +1,8 @@
 //! Event reports of gateways: who may, in which order, about which message.
 
+use deferd::cli::clock::WallClock;
+use deferd::engine::ports::Clock as _;
+
 use super::*;
 
 fn report(daemon: &Daemon, token: &str, headers: &[(&str, &str)], body: &str) -> Answer {
@@ -190,6 +193,53 @@ fn what_the_document_leaves_out_the_request_says() {
         .collect();
     assert!(events.iter().all(|event| event["time"] == "2026-11-20T08:00:00Z"), "{events:?}");
     assert!(events.windows(2).all(|two| two[0]["id"] == two[1]["id"]), "{events:?}");
+}
+
+/// SEED0-8, V-2: a gateway of ours is believed: memory that was full is free again.
+#[test]
+fn a_gateway_says_that_memory_is_free() {
+    let daemon = Daemon::start(setup());
+    by_sms(&daemon);
+    let full = "<failed-iw><cpm-user-address>tel:+15145550100</cpm-user-address>\
+                <message-id>m1</message-id><Message-Context>pager-message</Message-Context>\
+                <domain>CS</domain><x:cause xmlns:x=\"urn:deferd:xml:cpm:evfw\">memory-full</x:cause>\
+                </failed-iw>";
+    assert_eq!(report(&daemon, "gateway-token", &[], &evfw(full)).status, 200);
+    let why = get(&daemon, &format!("/v1/messages/m1/why?user={USER}")).to_string();
+    assert!(why.contains("failed m1#1 memory-full"), "{why}");
+    assert_eq!(told(&daemon, "deliveries").len(), 1);
+    assert_eq!(report(&daemon, "gateway-token", &[], &evfw(READY)).status, 200);
+    assert_eq!(told(&daemon, "deliveries").len(), 2, "the SMS goes again");
+}
+
+/// P-20: a report that is told again with its Date is about the attempt that it was about.
+#[test]
+fn a_report_told_again_is_not_about_a_later_sms() {
+    let daemon = Daemon::start(setup());
+    by_sms(&daemon);
+    std::thread::sleep(Duration::from_millis(1100));
+    // A Date of the past, as the gateway's first try had it; what came at once came now.
+    let now = WallClock.now().as_millis();
+    let now = chrono::DateTime::from_timestamp_millis(now).unwrap();
+    let date = now.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let headers = [("date", date.as_str()), ("call-id", "c1"), ("cseq", "1 MESSAGE")];
+    let body = evfw(&format!("{READY}{}", failed("m1")));
+    assert_eq!(report(&daemon, "gateway-token", &headers, &body).status, 200);
+    assert_eq!(told(&daemon, "deliveries").len(), 2);
+    std::thread::sleep(Duration::from_millis(3100));
+    let answer = report(&daemon, "gateway-token", &headers, &body);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(told(&daemon, "deliveries").len(), 2, "{}", answer.text());
+}
+
+/// A-15: whom a report is about is never ourselves, to whom it was sent.
+#[test]
+fn a_report_to_us_is_about_nobody() {
+    let daemon = Daemon::start(setup());
+    let headers = [("to", "<sip:pf@ims.example.org>")];
+    let (status, code, _) =
+        report(&daemon, "gateway-token", &headers, &evfw("<ready-for-sms/>")).error();
+    assert_eq!((status, code.as_str()), (400, "subject"));
 }
 
 /// A-4: our own extension says that it arrived, and the sender hears of it.

@@ -96,8 +96,9 @@ fn what_is_not_ours_is_relayed() {
         format!("*;+g.3gpp.icsi-ref=\"urn%3Aurn-7%3A3gpp-service.ims.icsi.{service}\"")
     };
     let other = icsi("mmtel");
-    let iari = format!("{};+g.3gpp.iari-ref=\"urn%3Ax\"", icsi("oma.cpm.msg"));
-    for accept in [other.as_str(), &iari] {
+    let iari = |service| format!("{};+g.3gpp.iari-ref=\"urn%3Ax\"", icsi(service));
+    let system = iari("oma.cpm.systemmsg");
+    for accept in [other.as_str(), &system] {
         let answer =
             submit(&daemon, "sender-token", &[("accept-contact", accept)], "not even CPIM");
         assert_eq!((answer.status, &answer.json()["sip"]), (200, &Value::Null), "{accept}");
@@ -115,7 +116,49 @@ fn what_is_not_ours_is_relayed() {
         &cpim("m1", "text/plain", "x"),
     );
     assert_eq!(answer.status, 202, "{}", answer.text());
-    assert_eq!(inputs(&daemon, USER).len(), 1);
+    // A message of an application is a message (SEED4-23 is about the event framework).
+    let app = iari("oma.cpm.msg");
+    let text = cpim("m2", "text/plain", "x");
+    assert_eq!(submit(&daemon, "sender-token", &[("accept-contact", &app)], &text).status, 202);
+    assert_eq!(inputs(&daemon, USER).len(), 2);
+}
+
+/// what was refused was never here: once the user wants it, the same message is taken and delivered.
+#[test]
+fn what_was_refused_may_come_again() {
+    let daemon = Daemon::start(setup());
+    register(&daemon, USER, "oma.cpm.msg");
+    let blacklist = json!({ "blacklist": [SENDER] });
+    give(&daemon, "cpm.preferences.changed.v1", USER, blacklist);
+    assert_eq!(
+        (send(&daemon, "m1", "hello").status, send(&daemon, "m1", "hello").status),
+        (403, 403)
+    );
+    give(&daemon, "cpm.preferences.changed.v1", USER, json!({ "blacklist": null }));
+    assert_eq!(
+        (send(&daemon, "m1", "hello").status, send(&daemon, "m1", "hello").status),
+        (202, 202)
+    );
+    assert_eq!(told(&daemon, "deliveries").len(), 1, "and once");
+}
+
+/// T-25: no room for it is said before it is taken, to a message; an IMDN makes room for itself.
+#[test]
+fn no_room_is_said_to_the_sender() {
+    let mut setup = setup();
+    setup.settings.policy.max_deferred_per_user = 2;
+    let daemon = Daemon::start(setup);
+    assert_eq!((send(&daemon, "m1", "x").status, send(&daemon, "m2", "x").status), (202, 202));
+    let answer = send(&daemon, "m3", "x");
+    assert_eq!((answer.status, answer.error().1.as_str()), (480, "quota"), "{}", answer.text());
+    assert_eq!(answer.json()["sip"]["reason"], "Temporarily Unavailable");
+    assert_eq!(answer.header("retry-after"), Some("300"));
+    assert_eq!(send(&daemon, "m2", "x").status, 202, "what waits already is told so");
+    assert_eq!(inputs(&daemon, USER).len(), 2);
+    for id in ["a", "b", "c"] {
+        let answer = submit(&daemon, "server-token", &[], &imdn(id, "delivered", SENDER, USER));
+        assert_eq!(answer.status, 202);
+    }
 }
 
 /// A sender who wants to stay unknown is kept as such, and is known to us. (SEED0-51, D-7)
@@ -152,6 +195,12 @@ fn imdn(id: &str, status: &str, from: &str, to: &str) -> String {
     )
 }
 
+/// The head of an envelope, and what it wraps.
+fn body_of(message: &str) -> (String, String) {
+    let (head, body) = message.rsplit_once("\r\n\r\n").unwrap();
+    (head.to_owned(), body.to_owned())
+}
+
 /// SEED0-61, A-26, T-31: a client's IMDN goes to whoever sent the message, and says that the client has it.
 #[test]
 fn a_clients_imdn_is_delivered_and_heard() {
@@ -162,12 +211,18 @@ fn a_clients_imdn_is_delivered_and_heard() {
     assert_eq!(answer.status, 202, "{}", answer.text());
     let why = get(&daemon, &format!("/v1/messages/m1/why?user={USER}"));
     assert_eq!(why[0]["ended"]["how"], "delivered by cpm", "{why}");
+    // Without an envelope it is one all the same.
+    let (_, document) = body_of(&imdn("m9", "displayed", USER, SENDER));
+    let headers = [("content-type", "message/imdn+xml"), ("to", SENDER), ("call-id", "c9")];
+    let answer = call(&daemon, "user-token", "/v1/cpm/messages", &headers, &document);
+    assert_eq!(answer.status, 202, "{}", answer.text());
     // The sender is away: its notification waits, and never goes by SMS.
     give(&daemon, "cpm.cs.attached.v1", SENDER, json!({}));
     assert_eq!(told(&daemon, "deliveries").len(), 1);
     register(&daemon, SENDER, "oma.cpm.msg");
     let deliveries = told(&daemon, "deliveries");
-    assert_eq!(deliveries.len(), 2, "{deliveries:?}");
+    let imdns = || deliveries.iter().filter(|delivery| delivery["kind"] == "imdn");
+    assert!(imdns().count() > 0 && deliveries[1]["kind"] == "imdn", "{deliveries:?}");
     let last = &deliveries[1];
     assert_eq!((&last["kind"], &last["message_id"]), (&json!("imdn"), &json!("imdn-m1")));
     assert_eq!(last["headers"], json!({ "Content-Disposition": "notification" }));
@@ -191,6 +246,15 @@ fn a_gateways_imdn_goes_no_further() {
         (&json!("delivered"), &json!(SENDER))
     );
     assert_eq!(inputs(&daemon, SENDER), ["cpm.ims.registered.v1"], "nothing is relayed");
+    // The gateway never saw an anonymous sender, and may write for itself.
+    let text = cpim("m2", "text/plain", "x");
+    assert_eq!(submit(&daemon, "sender-token", &[("privacy", "id")], &text).status, 202);
+    let nobody = "sip:anonymous@anonymous.invalid";
+    let own = imdn("m2", "delivered", GATEWAY, nobody);
+    let own =
+        own.replace("<delivery-", &format!("<recipient-uri>{USER}</recipient-uri><delivery-"));
+    assert_eq!(submit(&daemon, "gateway-token", &[], &own).status, 200);
+    assert_eq!(told(&daemon, "notifications").len(), 2);
     // The same of somebody else is for the sender to read, and says nothing of the SMS.
     let answer = submit(&daemon, "server-token", &[], &imdn("m1", "delivered", USER, SENDER));
     assert_eq!(answer.status, 202);

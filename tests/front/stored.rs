@@ -36,6 +36,22 @@ fn sent(daemon: &Daemon, id: &str, outcome: Option<&str>) -> Answer {
     })
 }
 
+/// The same once more: the store is asked a second time.
+fn sent_again(daemon: &Daemon, id: &str, outcome: &str) -> Answer {
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(|| send(daemon, id, "hello"));
+        for _ in 0..1000 {
+            if told(daemon, "deliveries").len() == 2 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let data = json!({ "message_id": id, "from": SENDER, "outcome": outcome });
+        give(daemon, "cpm.storage.outcome.v1", USER, data);
+        sending.join().unwrap()
+    })
+}
+
 #[test]
 fn stored_is_said_when_it_is() {
     let daemon = daemon(OnStoreFailure::Reject);
@@ -64,6 +80,10 @@ fn a_store_that_refuses_is_told_to_the_sender() {
     );
     assert_eq!(answer.json()["sip"]["reason"], "Service Unavailable");
     assert_eq!(told(&daemon, "notifications"), [Value::Null; 0], "the sender has heard it");
+    // The store works again, and the sender tries again.
+    let answer = sent_again(&daemon, "m1", "stored");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(told(&daemon, "notifications").len(), 1);
 }
 
 /// A store that never answers: the sender's transaction ends, and so does the message. What the store says

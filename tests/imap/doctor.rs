@@ -102,6 +102,7 @@ fn the_check_says_what_a_start_would() {
         (&["imap.server=127.0.0.1:143", "imap.security=plain"], "holds no password"),
         (&["imap.server=127.0.0.1:993", "imap.ca_file=/none"], "imap.ca_file: /none"),
         (&["sinks.imap=true"], "imap.server is not"),
+        (&["cpm.gateways=iwf@example.org"], "cpm.gateways: `iwf@example.org` is no address"),
         (
             &["imap.server=127.0.0.1:143", "imap.security=plain", "imap.login=all"],
             "imap.folder needs {msisdn} or {user}",

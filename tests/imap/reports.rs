@@ -73,8 +73,7 @@ fn what_a_client_reports_is_done_in_its_store() {
     daemon.stop();
 }
 
-/// SEED0-56: the sender of a message that its user wants stored hears 200 once the store has it; from a
-/// gateway's token nobody sends messages as another.
+/// SEED0-56: the sender of a message that its user wants stored hears 200 once the store has it.
 #[test]
 fn a_message_is_stored_before_its_sender_hears_so() {
     let case = Case::new();
@@ -147,13 +146,21 @@ fn callers_come_and_go_while_it_runs() {
     assert_eq!((status("user"), status("other")), (401, 200), "a bad list changes nothing");
     daemon.stop();
 
-    let ended = Command::new(env!("CARGO_BIN_EXE_deferd"))
-        .args(["run", "--listen", "127.0.0.1:0", "--data-dir"])
-        .arg(scratch.join("other"))
-        .args(["--set", &format!("http.callers_file={}", scratch.join("callers").display())])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&ended.stderr);
-    assert_eq!(ended.status.code(), Some(78), "{said}");
-    assert!(said.contains("http.callers_file") && said.contains("line 1"), "{said}");
+    let callers = format!("http.callers_file={}", scratch.join("callers").display());
+    let token = format!("http.token_file={}", scratch.join("token").display());
+    for (sets, says) in [
+        (&["--set", &*callers, "--set", &*token][..], "line 1: expected an address"),
+        // Else whoever shows nothing would be more than a caller.
+        (&["--set", &callers], "http.token_file is not"),
+    ] {
+        let ended = Command::new(env!("CARGO_BIN_EXE_deferd"))
+            .args(["run", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(scratch.join("other"))
+            .args(sets)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(78), "{said}");
+        assert!(said.contains("http.callers_file") && said.contains(says), "{said}");
+    }
 }

@@ -1,5 +1,6 @@
 //! `[cpm]`: who we are to others, and whom we believe what.
 
+use anyhow::bail;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -52,12 +53,34 @@ impl Default for Cpm {
 }
 
 impl Config {
+    /// Refuses what is nobody's address: whoever stands there would never be known.
+    ///
+    /// # Errors
+    ///
+    /// The key, and what it holds.
+    pub fn check_front(&self, home: &Home) -> anyhow::Result<()> {
+        for (key, all) in [
+            ("cpm.gateways", &self.cpm.gateways),
+            ("cpm.application_servers", &self.cpm.application_servers),
+        ] {
+            for address in all {
+                let canonical = canonical(address, home);
+                if !canonical.starts_with("sip:") && !canonical.starts_with("tel:") {
+                    bail!(
+                        "{key}: `{address}` is no address, expected such as sip:iwf@ims.example.org"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// What the front goes by.
     #[must_use]
     pub fn front(&self, home: &Home) -> Rules {
         let all = |of: &[String]| of.iter().map(|address| canonical(address, home)).collect();
         Rules {
-            address: self.cpm.address.as_str().into(),
+            address: canonical(&self.cpm.address, home),
             gateways: all(&self.cpm.gateways),
             application_servers: all(&self.cpm.application_servers),
             service: self.pager.clone(),

@@ -83,6 +83,7 @@ pub(super) fn run(
     let config = &loaded.config;
     let token = token(config, &settings.reader.home).map_err(BadConfig)?;
     sinks::check(config).map_err(BadConfig)?;
+    config.check_front(&settings.reader.home).map_err(BadConfig)?;
     let store = config.imap.store().map_err(|error| BadConfig(error.into()))?;
     logging::begin(&config.logging, random()?);
 
@@ -334,6 +335,7 @@ impl Running<'_> {
             let loaded = load()?;
             let settings = settings(&loaded)?;
             let home = &settings.reader.home;
+            loaded.config.check_front(home)?;
             read_tokens(&loaded.config, home, self.token)?;
             Ok((loaded.config.front(home), settings))
         };
@@ -367,25 +369,31 @@ fn token(config: &Config, home: &Home) -> anyhow::Result<Arc<Token>> {
     Ok(token)
 }
 
-/// Reads the token of those who may ask everything, and the callers' list.
+/// Reads the token of those who may ask everything, and the callers' list: both change, or neither.
 fn read_tokens(config: &Config, home: &Home, token: &Token) -> anyhow::Result<()> {
     let text = |key: &str, file: &Path| {
-        std::fs::read_to_string(file)
-            .with_context(|| format!("{key}: cannot read {}", file.display()))
+        if file.as_os_str().is_empty() {
+            return Ok(None);
+        }
+        let text = std::fs::read_to_string(file);
+        text.with_context(|| format!("{key}: cannot read {}", file.display())).map(Some)
     };
     let (own, callers) = (&config.http.token_file, &config.http.callers_file);
-    let list = match callers.as_os_str().is_empty() {
-        true => String::new(),
-        false => text("http.callers_file", callers)?,
-    };
-    token
-        .set_callers(&list, |address| canonical(address, home))
-        .with_context(|| format!("http.callers_file {}", callers.display()))?;
-    if own.as_os_str().is_empty() {
-        return Ok(());
-    }
     let own_text = text("http.token_file", own)?;
-    token.set(&own_text).with_context(|| format!("http.token_file {}", own.display()))
+    let list = text("http.callers_file", callers)?;
+    let Some(own_text) = own_text else {
+        // Else whoever shows no token, or one that was taken away, would be more than a caller.
+        if list.is_some() {
+            bail!("http.callers_file is set and http.token_file is not: say what all others show");
+        }
+        return Ok(());
+    };
+    let blank = || format!("http.token_file {}", own.display());
+    Token::check(&own_text).with_context(blank)?;
+    token
+        .set_callers(&list.unwrap_or_default(), |address| canonical(address, home))
+        .with_context(|| format!("http.callers_file {}", callers.display()))?;
+    token.set(&own_text).with_context(blank)
 }
 
 /// Tells systemd, where it listens.

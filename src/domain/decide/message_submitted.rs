@@ -40,7 +40,7 @@ impl Step<'_> {
             Then::Forward { to, .. } => Some(Box::from(to)),
             Then::Nothing | Then::Store(_) | Then::Defer(_) => None::<Box<str>>,
         };
-        let over = self.over_quota(&content);
+        let over = view.over_quota(&content);
         let m = MessageRef(self.user.next_place, Arc::clone(&content.message_id));
         let place = m.place();
         self.emit(Event::Deferred {
@@ -85,7 +85,11 @@ impl Step<'_> {
             .filter(|known| known.message_id == content.message_id && known.from == content.from);
         let body = match same.next() {
             Some(known) => Some(known.body_digest()),
-            None => self.remembered(key_digest(&content.from, &content.message_id)).map(|m| m.body),
+            // what was refused was never here.
+            None => self
+                .remembered(key_digest(&content.from, &content.message_id))
+                .filter(|ended| ended.end != End::Rejected)
+                .map(|ended| ended.body),
         };
         match body {
             None => Ok(()),
@@ -109,16 +113,6 @@ impl Step<'_> {
             };
         let asked = sent.expires_seconds.map(|seconds| from + Duration::from_secs(seconds));
         [sent.expires_at, asked].into_iter().flatten().fold(most, Timestamp::min)
-    }
-
-    /// T-25, P-23: whether this one would be too many, or too much, in its lane.
-    fn over_quota(&self, content: &Content) -> bool {
-        let lane = content.kind.in_imdn_lane();
-        let waiting = self.user.messages.iter().filter(|m| m.content.kind.in_imdn_lane() == lane);
-        let (number, bytes) = waiting
-            .fold((1, content.size), |(n, size), m| (n + 1, size.saturating_add(m.content.size)));
-        number > self.policy.max_deferred_per_user
-            || bytes > self.policy.max_deferred_bytes_per_user
     }
 
     /// The IMDN lane makes room at its head (T-25).

@@ -83,9 +83,8 @@ impl Request {
                 "identity",
                 "P-Asserted-Identity names somebody else than the token does: leave it out",
             )),
-            (Caller::Known(own), _) => {
-                Ok(Some(Identity { address: own.clone(), asserted: header.map(Into::into) }))
-            }
+            // What else it may assert of itself nobody has looked at.
+            (Caller::Known(own), _) => Ok(Some(Identity { address: own.clone(), asserted: None })),
         }
     }
 }
@@ -104,10 +103,24 @@ impl Rules {
     }
 }
 
-/// An address in the one form that is compared; what is no user's stays as it is.
+/// An address in the one form that is compared: a user's, or that of an element without a user part.
+/// What is neither stays as it is.
 #[must_use]
 pub fn canonical(uri: &str, home: &Home) -> Box<str> {
-    Address::parse(uri, home).map_or_else(|_| uri.trim().into(), |found| found.to_string().into())
+    match Address::parse(uri, home) {
+        Ok(found) => found.to_string().into(),
+        Err(_) => element(&Party::of(uri).uri).unwrap_or_else(|| uri.trim().into()),
+    }
+}
+
+/// `sip:iwf.example.org` of an element's URI, its usual port and its parameters aside.
+fn element(uri: &str) -> Option<Box<str>> {
+    let (scheme, rest) = uri.split_once(':')?;
+    let is_sip = scheme.eq_ignore_ascii_case("sip") || scheme.eq_ignore_ascii_case("sips");
+    let host = rest.split([';', '?']).next()?.trim().to_ascii_lowercase();
+    let host = host.strip_suffix(":5060").unwrap_or(&host);
+    let is_host = !host.is_empty() && !host.contains(['@', ' ', '"', '<']);
+    (is_sip && is_host).then(|| format!("sip:{host}").into())
 }
 
 /// Of the identities in P-Asserted-Identity the first tel URI, else the first. (5.4)
@@ -158,6 +171,21 @@ mod tests {
         assert_eq!(identity(Caller::Trusted, Some(" , ")), Ok(None));
     }
 
+    /// Elements have no user part: their URIs are written in many ways, too.
+    #[test]
+    fn an_element_is_known_however_it_is_written() {
+        let home = Home::default();
+        for written in [
+            "sip:iwf.example.org",
+            "<sip:IWF.example.org:5060;lr>",
+            "\"IWF\" <sips:iwf.example.org;transport=tls>",
+        ] {
+            assert_eq!(&*canonical(written, &home), "sip:iwf.example.org", "{written}");
+        }
+        assert_eq!(&*canonical("sip:iwf.example.org:5070", &home), "sip:iwf.example.org:5070");
+        assert_eq!(&*canonical(" a name ", &home), "a name");
+    }
+
     /// A token speaks for its holder, and for nobody else.
     #[test]
     fn a_token_of_its_own_speaks_for_nobody_else() {
@@ -166,6 +194,11 @@ mod tests {
         assert_eq!(identity(own(), None), same);
         assert_eq!(identity(own(), Some("<tel:+15145550100>")), same);
         assert_eq!(identity(own(), Some("<tel:+15145550101>")), Err(403));
+        let more = "\"Your Bank\" <sip:bank@trusted.example>, <tel:+15145550100>";
+        let headers = Headers::of([("P-Asserted-Identity", more)]);
+        let request = Request { caller: own(), headers, body: Vec::new() };
+        let identity = request.identity(&Home::default()).unwrap().unwrap();
+        assert_eq!(identity.asserted, None, "nobody looked at the rest of it");
     }
 
     #[test]

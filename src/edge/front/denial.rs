@@ -47,8 +47,8 @@ impl Denial {
     }
 
     /// Its content type is `found`, and `expected` is read.
-    pub(super) fn media_type(found: Option<&str>, expected: &str) -> Self {
-        let found: String = found.unwrap_or("none").chars().take(100).collect();
+    pub(super) fn media_type(found: &str, expected: &str) -> Self {
+        let found: String = found.chars().take(100).collect();
         Self::new(415, "content-type", format!("content type `{found}`, expected {expected}"))
     }
 }
@@ -106,7 +106,10 @@ impl From<NotTaken> for Denial {
             }
             NotTaken::Unknown(why) => Self::unavailable(
                 "unknown",
-                format!("{why}: it may or may not be taken. Send it again: it is not done twice"),
+                format!(
+                    "{why}: it may or may not be taken. Send it again as it was: a message is not taken \
+                     twice, and a report with its Date is told from a newer one"
+                ),
             ),
         }
     }

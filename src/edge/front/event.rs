@@ -3,13 +3,13 @@
 //! Source: OMA CPM 2.1 change requests, 6.7; `rules.md` SEED0-20 to SEED0-38, SEED4-1 to SEED4-4, SEED4-20 to SEED4-25,
 //! SEED4-58 to SEED4-78, A-3, A-4, A-7, A-12, A-15, A-17, A-37, A-38.
 
-use super::caller::{Identity, Role};
-use super::{Answer, Denial, Front, Request, Told, became, data, name_of};
+use super::caller::{Identity, Role, canonical};
+use super::{Answer, Denial, Front, Request, Rules, Told, became, data, name_of};
 use crate::cpm::evfw::{
     self, Context, Domain, Event, EventReport, FailedIw, IwOutcome, IwReport, IwResult, Reading,
 };
 use crate::domain::address::Address;
-use crate::domain::input::{SmsReady, SmsReport};
+use crate::domain::input::{SmsReady, SmsReport, Trust};
 use crate::domain::time::Timestamp;
 use crate::edge::private::Subscriber;
 use crate::record::input::Kind;
@@ -24,8 +24,8 @@ impl Front {
     ///
     /// [`Denial`]: nothing of it was done, unless its code is `unknown`.
     pub async fn event(&self, request: Request) -> Result<Answer, Denial> {
-        let of = request.headers.get("content-type");
-        if !of.is_some_and(evfw::is_event_report) {
+        let of = request.headers.get("content-type").unwrap_or_default();
+        if !evfw::is_event_report(of) {
             return Err(Denial::media_type(of, evfw::MIME));
         }
         if request.has_iari() {
@@ -46,11 +46,8 @@ impl Front {
         let role = rules.role(&identity);
         self.permitted(&read.report, &identity, role)?;
 
-        let (older, newer) = self.reports(&request, &read.report)?;
-        let (older, newer) = (self.inputs(&older)?, self.inputs(&newer)?);
-        // A-3: what failed is older than what is ready, on whatever topics both stand.
-        let mut settled = self.give(older).await?;
-        settled.extend(self.give(newer).await?);
+        let told = self.reports(&rules, &request, &read.report)?;
+        let settled = self.give(self.inputs(&told)?).await?;
         let results = self.flags(&rules, &request, &identity, &read.report).await;
         let says = if read.report.does_nothing() {
             "it asks for nothing that is known here"
@@ -97,19 +94,22 @@ impl Front {
         Ok(())
     }
 
-    /// The inputs that its interworking events are: what is older, and what is newer.
+    /// The inputs that its interworking events are, what is older first (A-3).
     fn reports<'r>(
         &self,
+        rules: &Rules,
         request: &'r Request,
         report: &'r EventReport,
-    ) -> Result<(Vec<Told<'r>>, Vec<Told<'r>>), Denial> {
+    ) -> Result<Vec<Told<'r>>, Denial> {
+        // A request to us is about nobody.
         let about = request.headers.get("to");
+        let about = about.filter(|to| canonical(to, &self.reader.home) != rules.address);
         let call = request.headers.get("call-id").unwrap_or_default();
         let cseq = request.headers.get("cseq").unwrap_or_default();
         let time = self.observed(request);
         // Without a Call-ID nothing tells a repeated report from a second one: each is one.
         let now = if call.is_empty() { self.clock.now().as_millis() } else { 0 };
-        let (mut older, mut newer) = (Vec::new(), Vec::new());
+        let mut all = Vec::new();
         for (number, event) in report.interworking() {
             let id = name_of([
                 call.as_bytes(),
@@ -124,40 +124,42 @@ impl Front {
                 (None, None) => Err(Denial::bad(
                     "subject",
                     format!(
-                        "event {number} names no user (cpm-user-address), and the request has no To; \
+                        "event {number} names no user (cpm-user-address), and the request has no To but us; \
                          nothing of it was done"
                     ),
                 )),
             };
-            let (kind, user, data, to) = match event {
+            let (kind, user, data) = match event {
                 IwReport::Failed(failed) => {
-                    (Kind::SmsFailed, user(&failed.user)?, data(&of_failed(failed)), &mut older)
+                    (Kind::SmsFailed, user(&failed.user)?, data(&of_failed(failed)))
                 }
                 IwReport::Result(result) => {
                     let kind = match result.outcome {
                         IwOutcome::Delivered => Kind::SmsDelivered,
                         IwOutcome::Delayed => Kind::SmsDelayed,
                     };
-                    (kind, user(&result.user)?, data(&of_result(result)), &mut older)
+                    (kind, user(&result.user)?, data(&of_result(result)))
                 }
                 IwReport::Ready(ready) => {
                     let domain = ready.domain.map(|domain| domain.word().into());
-                    let said = SmsReady { domain, ..SmsReady::default() };
-                    (Kind::SmsReady, user(&ready.user)?, data(&said), &mut newer)
+                    // Who may say so is a gateway of ours (A-7).
+                    let trust = Some(Trust::Authoritative);
+                    let said = SmsReady { domain, trust, ..SmsReady::default() };
+                    (Kind::SmsReady, user(&ready.user)?, data(&said))
                 }
             };
             // A-3: a failure is older than the readiness beside it, by its time too.
             let time = if kind == Kind::SmsReady { time } else { before(time) };
-            to.push(Told { kind, user: user.into(), id, time: Some(time), data });
+            all.push(Told { kind, user: user.into(), id, time: Some(time), data });
         }
-        Ok((older, newer))
+        Ok(all)
     }
 }
 
 impl Front {
-    /// A-17: when it was sent, as its Date says. A Date counts seconds, so that two reports of one second
-    /// would be one: what comes at once came now.
-    fn observed(&self, request: &Request) -> Timestamp {
+    /// A-17, Q-22: when it was sent, as its Date says. A Date counts seconds, so that two reports of one
+    /// second would be one: what comes at once came now.
+    pub(super) fn observed(&self, request: &Request) -> Timestamp {
         let now = self.clock.now();
         let date = request.headers.get("date");
         let date = date.and_then(|date| chrono::DateTime::parse_from_rfc2822(date).ok());

@@ -2,7 +2,7 @@
 //!
 //! Nothing of it is deferred, and none of it reaches the other party of the conversation.
 //!
-//! Source: OMA CPM 2.1 change requests, 6.7.5; `rules.md` SEED4-2, SEED4-56, SEED4-64 to SEED4-79, A-36.
+//! Source: OMA CPM 2.1 change requests, 6.7.5; `rules.md` SEED4-2, SEED4-56, SEED4-64 to SEED4-79, A-36, Q-21.
 
 use std::sync::Arc;
 

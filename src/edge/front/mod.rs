@@ -116,6 +116,7 @@ pub const fn reason(status: u16) -> &'static str {
         403 => "Forbidden",
         413 => "Request Entity Too Large",
         415 => "Unsupported Media Type",
+        480 => "Temporarily Unavailable",
         503 => "Service Unavailable",
         _ => "Server Internal Error",
     }

@@ -1,6 +1,6 @@
 //! Step 4c: the sender hears 200 when the message store has the message, and 503 when it does not.
 //!
-//! Source: `rules.md` SEED0-56, A-22, T-30.
+//! Source: `rules.md` SEED0-56, A-22, T-30, Q-23.
 
 use std::time::Duration;
 
@@ -70,7 +70,20 @@ impl Front {
             }),
         };
         self.give(self.inputs(&[told])?).await?;
-        answer(self.stands(message).await?)
+        // Where it is decided in its turn, that may take a moment.
+        let until = Instant::now() + self.reach.patience;
+        loop {
+            match self.stands(message).await? {
+                Stands::Unknown | Stands::Storing if Instant::now() < until => sleep(longest).await,
+                Stands::Unknown | Stands::Storing => {
+                    return Err(Denial::unavailable(
+                        "unknown",
+                        "nobody knows yet whether it is stored: ask again with the same id",
+                    ));
+                }
+                end @ (Stands::Deferred | Stands::Ended(_)) => return answer(end),
+            }
+        }
     }
 
     async fn stands(&self, message: &Waiting) -> Result<Stands, Denial> {

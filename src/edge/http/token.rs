@@ -1,6 +1,7 @@
 //! Bearer tokens, and whom they stand for: read anew on reload, compared without telling how much of one was
 //! right.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use axum::http::HeaderMap;
@@ -18,7 +19,7 @@ struct Known {
     /// Of whoever may ask everything.
     own: Option<[u8; 32]>,
     /// Of gateways, application servers and users, who may say what is theirs to say.
-    callers: Vec<([u8; 32], Box<str>)>,
+    callers: HashMap<[u8; 32], Box<str>>,
 }
 
 /// A token of nothing would let everybody in who knows that.
@@ -38,17 +39,23 @@ pub enum BadCallers {
 }
 
 impl Token {
+    /// Whether a text holds a token.
+    ///
+    /// # Errors
+    ///
+    /// [`BlankToken`].
+    pub fn check(token: &str) -> Result<(), BlankToken> {
+        if token.trim().is_empty() { Err(BlankToken) } else { Ok(()) }
+    }
+
     /// Asks for this token from now on; white space around it is none of it.
     ///
     /// # Errors
     ///
     /// [`BlankToken`]: the one before stays.
     pub fn set(&self, token: &str) -> Result<(), BlankToken> {
-        let token = token.trim();
-        if token.is_empty() {
-            return Err(BlankToken);
-        }
-        self.lock().own = Some(digest(token));
+        Self::check(token)?;
+        self.lock().own = Some(digest(token.trim()));
         Ok(())
     }
 
@@ -63,7 +70,7 @@ impl Token {
         text: &str,
         canonical: impl Fn(&str) -> Box<str>,
     ) -> Result<(), BadCallers> {
-        let mut callers: Vec<([u8; 32], Box<str>)> = Vec::new();
+        let mut callers: HashMap<[u8; 32], Box<str>> = HashMap::new();
         for (number, line) in (1..).zip(text.lines()) {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
@@ -75,10 +82,9 @@ impl Token {
                 return Err(BadCallers::Line(number));
             };
             let (token, address) = (digest(token), canonical(address));
-            if callers.iter().any(|(known, other)| *known == token && *other != address) {
+            if callers.insert(token, address.clone()).is_some_and(|before| before != address) {
                 return Err(BadCallers::Twice(number));
             }
-            callers.push((token, address));
         }
         self.lock().callers = callers;
         Ok(())
@@ -91,17 +97,10 @@ impl Token {
         let shown = shown.and_then(|value| value.split_once(' '));
         let token = shown.filter(|(how, _)| how.eq_ignore_ascii_case("bearer"));
         let token = token.map(|(_, token)| digest(token.trim()));
-        let mut caller = None;
-        if let Some(token) = token {
-            // All are looked at, so that no place among them can be timed.
-            for (known, address) in &known.callers {
-                if is_same(&token, known) {
-                    caller = Some(Caller::Known(address.clone()));
-                }
-            }
-        }
+        // What its time tells is of the digest, of which nobody can make another one.
+        let caller = token.and_then(|token| known.callers.get(&token)).cloned();
         let is_own = known.own.is_none_or(|own| token.is_some_and(|token| is_same(&token, &own)));
-        caller.or_else(|| is_own.then_some(Caller::Trusted))
+        caller.map(Caller::Known).or_else(|| is_own.then_some(Caller::Trusted))
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
