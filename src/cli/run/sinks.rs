@@ -56,7 +56,15 @@ pub(in crate::cli) fn check(config: &Config) -> anyhow::Result<()> {
             !keys.webhook_notifications.is_empty(),
             format!("a consumer of {}", topic(Topic::Notifications)),
         ),
-        ("sinks.imap", keys.imap, format!("a consumer of {}", topic(Topic::Deliveries))),
+        (
+            "sinks.imap",
+            keys.imap,
+            format!(
+                "a consumer of {} that stores what cpm.storage.requested says, and answers with \
+                 cpm.storage.outcome",
+                topic(Topic::Deliveries)
+            ),
+        ),
     ] {
         if is_set {
             bail!(
