@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::source::Source;
-use super::tag::Attribute;
+use super::tag::{Attribute, Name};
 use super::write::escaped;
 use super::{DocumentError, Fault, Limits, Position, walk};
 
@@ -20,7 +20,7 @@ pub struct Document<'s> {
 /// An element as the document holds it; numbers are places in `Document::elements`.
 #[derive(Debug)]
 pub(super) struct Node<'s> {
-    pub(super) name: &'s str,
+    pub(super) name: Name<'s>,
     pub(super) namespace: Namespace<'s>,
     /// Offsets: of its `<`, behind its start tag, behind its end tag.
     pub(super) start: usize,
@@ -126,13 +126,13 @@ impl<'d, 's> Element<'d, 's> {
     /// Its name as written, prefix included.
     #[must_use]
     pub fn name(&self) -> &'s str {
-        self.node().map_or("", |node| node.name)
+        self.node().map_or("", |node| node.name.whole)
     }
 
     /// Its name without prefix.
     #[must_use]
     pub fn local(&self) -> &'s str {
-        local(self.name())
+        self.node().map_or("", |node| node.name.local)
     }
 
     /// Its namespace.
@@ -272,7 +272,7 @@ impl<'d, 's> Element<'d, 's> {
         if needed.is_empty() {
             return Kept(slice.into());
         }
-        let name_end = 1 + node.name.len();
+        let name_end = 1 + node.name.whole.len();
         let (name, rest) = slice.split_at_checked(name_end.min(open.len())).unwrap_or((slice, ""));
         Kept(format!("{name}{needed}{rest}").into())
     }
@@ -305,9 +305,4 @@ impl<'d, 's> Element<'d, 's> {
         names.sort_unstable();
         names
     }
-}
-
-/// A name without its prefix.
-pub(super) fn local(name: &str) -> &str {
-    name.split_once(':').map_or(name, |(_, local)| local)
 }

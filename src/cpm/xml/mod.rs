@@ -1,8 +1,8 @@
 //! One walk over XML that strangers wrote: strict on syntax, bounded, each fault with its place.
 //!
-//! The tokens are quick-xml's; what it leaves open is decided here: names, attributes, references,
-//! namespaces, nesting, and how much of each. No DTD is read and no entity expanded but the five that
-//! XML has and character references, so there is nothing to blow up.
+//! No DTD is read and no entity expanded but the five that XML has and character references, so there is
+//! nothing to blow up; and without a DTD the tokens are few. Each octet is looked at once, where it stands:
+//! that is what makes it fast (`ops/bench cpm`). The tests hold it against quick-xml.
 //!
 //! Source: XML 1.0, Namespaces in XML 1.0; `rules.md`.
 

@@ -59,10 +59,7 @@ impl<'b> Source<'b> {
             refused(Fault::Charset, at, found, "UTF-8")
         })?;
         let original = original.strip_prefix('\u{feff}').unwrap_or(original);
-        // Few documents have an octet that only begins to look like a character that XML has not.
-        let doubtful = |octet: &u8| matches!(octet, 0..=8 | 11 | 12 | 14..=31 | 0xEF);
-        let has_doubtful = original.as_bytes().iter().any(doubtful);
-        if has_doubtful
+        if has_doubtful(original.as_bytes())
             && let Some((offset, bad)) = original.char_indices().find(|(_, c)| !is_char(*c))
         {
             let at = position(original.get(..offset).unwrap_or_default());
@@ -143,6 +140,16 @@ impl<'b> Source<'b> {
     ) -> DocumentError {
         self.error(Fault::Syntax, offset, found, expected)
     }
+}
+
+/// Whether there is an octet that only begins to look like a character that XML has not. Few documents have.
+fn has_doubtful(bytes: &[u8]) -> bool {
+    let is_doubtful = |octet: &u8| {
+        let is_control = (*octet < 0x20) & !matches!(octet, 9 | 10 | 13);
+        is_control | (*octet == 0xEF)
+    };
+    // Many at once, which ends late and looks fast.
+    bytes.chunks(64).any(|some| some.iter().fold(false, |found, octet| found | is_doubtful(octet)))
 }
 
 /// The place after this text.

@@ -8,6 +8,74 @@ use super::repair::is_curly;
 use super::source::Source;
 use super::{DocumentError, Fault};
 
+/// What an octet is, as bits of [`class`]: white space. What is beyond ASCII is nothing here: a name with it
+/// takes the slow way.
+pub(super) const WHITE: u8 = 1;
+/// Begins a name.
+const STARTS: u8 = 2;
+/// Stands in a name, the colon aside.
+const NAME: u8 = 4;
+/// Stands behind a name.
+const ENDS: u8 = 8;
+/// Ends text: markup, or a reference.
+pub(super) const MARKUP: u8 = 16;
+/// A value with it is not what it says.
+const SPECIAL: u8 = 32;
+/// A carriage return: lines end otherwise.
+pub(super) const RETURN: u8 = 64;
+/// Text with it may hold what only ends CDATA.
+pub(super) const BRACKET: u8 = 128;
+
+static CLASSES: [u8; 256] = {
+    let mut all = [0; 256];
+    let mut octet = 0;
+    while octet < 256 {
+        #[allow(clippy::cast_possible_truncation, clippy::indexing_slicing, reason = "below 256")]
+        {
+            all[octet] = match octet as u8 {
+                b' ' => WHITE | ENDS,
+                b'\t' | b'\n' => WHITE | ENDS | SPECIAL,
+                b'\r' => WHITE | ENDS | SPECIAL | RETURN,
+                b'A'..=b'Z' | b'a'..=b'z' | b'_' => STARTS | NAME,
+                b'-' | b'.' | b'0'..=b'9' => NAME,
+                b'=' | b'/' | b'>' | b'"' | b'\'' => ENDS,
+                b'<' => ENDS | MARKUP | SPECIAL,
+                b'&' => MARKUP | SPECIAL,
+                b']' => BRACKET,
+                _ => 0,
+            };
+        }
+        octet += 1;
+    }
+    all
+};
+
+/// What an octet is.
+pub(super) fn class(octet: u8) -> u8 {
+    CLASSES.get(usize::from(octet)).copied().unwrap_or(0)
+}
+
+/// A name as written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Name<'s> {
+    /// All of it, prefix included.
+    pub(super) whole: &'s str,
+    /// Without its prefix.
+    pub(super) local: &'s str,
+}
+
+impl<'s> Name<'s> {
+    fn new(whole: &'s str) -> Self {
+        Self { whole, local: whole.split_once(':').map_or(whole, |(_, local)| local) }
+    }
+
+    /// Its prefix; empty: none.
+    pub(super) fn prefix(&self) -> &'s str {
+        let colon = self.whole.len().saturating_sub(self.local.len() + 1);
+        self.whole.get(..colon).unwrap_or_default()
+    }
+}
+
 /// An attribute, or a namespace declaration.
 #[derive(Clone, Debug)]
 pub(super) struct Attribute<'s> {
@@ -19,62 +87,116 @@ pub(super) struct Attribute<'s> {
     pub(super) at: usize,
 }
 
+/// A start tag.
+#[derive(Debug)]
+pub(super) struct Tag<'s> {
+    pub(super) name: Name<'s>,
+    /// The offset behind it.
+    pub(super) end: usize,
+    /// It ends its element, too.
+    pub(super) is_empty: bool,
+}
+
 /// A tag being read, by offsets of the whole text.
 struct Scan<'s> {
     source: &'s Source<'s>,
+    /// The text, as far as it may go.
+    text: &'s str,
     at: usize,
-    until: usize,
+    /// `>` and `/>` end it.
+    is_tag: bool,
 }
 
-/// The name and the attributes between two offsets: those of a tag without its `<`, `/` and `>`.
+/// The start tag that begins at an offset.
 pub(super) fn read<'s>(
+    source: &'s Source<'s>,
+    from: usize,
+    most: usize,
+    attributes: &mut Vec<Attribute<'s>>,
+) -> Result<Tag<'s>, DocumentError> {
+    let mut scan = Scan { source, text: source.text(), at: from + 1, is_tag: true };
+    let name = scan.name("an element's name")?;
+    scan.attributes(most, attributes)?;
+    match scan.rest().as_bytes() {
+        [b'>', ..] => Ok(Tag { name, end: scan.at + 1, is_empty: false }),
+        [b'/', ..] => Ok(Tag { name, end: scan.at + 2, is_empty: true }),
+        _ => Err(source.syntax(from, "a tag without end", "`>`")),
+    }
+}
+
+/// What stands between two offsets after a name, as in a tag.
+pub(super) fn declared<'s>(
     source: &'s Source<'s>,
     (from, until): (usize, usize),
     most: usize,
-    attributes: &mut Vec<Attribute<'s>>,
-) -> Result<&'s str, DocumentError> {
-    let mut scan = Scan { source, at: from, until };
-    let name = scan.name("an element's name")?;
-    let first = attributes.len();
-    loop {
-        let spaced = scan.white();
-        let Some(next) = scan.peek() else { return Ok(name) };
-        let at = scan.at;
-        if !spaced {
-            return Err(scan.unspaced(next, attributes.get(first..).unwrap_or_default()));
-        }
-        let attribute = scan.attribute()?;
-        let known = attributes.get(first..).unwrap_or_default();
-        if known.iter().any(|known| known.name == attribute.name) {
-            let found = format!("the attribute `{}` twice", attribute.name);
-            return Err(source.syntax(at, found, "each once"));
-        }
-        if known.len() >= most {
-            let found = format!("more than {most} attributes");
-            return Err(source.error(Fault::TooLarge, at, found, format!("at most {most}")));
-        }
-        attributes.push(attribute);
-    }
+) -> Result<Vec<Attribute<'s>>, DocumentError> {
+    let mut scan = Scan { source, text: source.slice(0, until), at: from, is_tag: false };
+    let mut attributes = Vec::new();
+    scan.name("an element's name")?;
+    scan.attributes(most, &mut attributes)?;
+    Ok(attributes)
 }
 
 impl<'s> Scan<'s> {
     fn rest(&self) -> &'s str {
-        self.source.slice(self.at, self.until)
+        self.text.get(self.at..).unwrap_or_default()
     }
 
+    fn octet(&self, at: usize) -> Option<u8> {
+        self.text.as_bytes().get(at).copied()
+    }
+
+    fn is_at_end(&self) -> bool {
+        match self.octet(self.at) {
+            None => true,
+            Some(b'>') => self.is_tag,
+            Some(b'/') => self.is_tag && self.octet(self.at + 1) == Some(b'>'),
+            Some(_) => false,
+        }
+    }
+
+    /// What is next in the tag.
     fn peek(&self) -> Option<char> {
-        self.rest().chars().next()
+        if self.is_at_end() { None } else { self.rest().chars().next() }
     }
 
     /// Passes over white space; whether there was any.
     fn white(&mut self) -> bool {
-        let rest = self.rest();
-        let length = rest.find(|c| !is_white(c)).unwrap_or(rest.len());
-        self.at += length;
-        length > 0
+        let from = self.at;
+        while self.octet(self.at).is_some_and(|octet| class(octet) & WHITE != 0) {
+            self.at += 1;
+        }
+        self.at > from
     }
 
-    fn name(&mut self, expected: &str) -> Result<&'s str, DocumentError> {
+    /// Passes over a part of a name: whether it is one as far as it goes, and all ASCII.
+    fn part(&mut self) -> bool {
+        let starts = self.octet(self.at).is_some_and(|octet| class(octet) & STARTS != 0);
+        while self.octet(self.at).is_some_and(|octet| class(octet) & NAME != 0) {
+            self.at += 1;
+        }
+        starts
+    }
+
+    fn name(&mut self, expected: &str) -> Result<Name<'s>, DocumentError> {
+        let (from, mut local) = (self.at, self.at);
+        let mut is_sound = self.part();
+        if self.octet(self.at) == Some(b':') {
+            self.at += 1;
+            local = self.at;
+            is_sound &= self.part();
+        }
+        if is_sound && self.octet(self.at).is_none_or(|octet| class(octet) & ENDS != 0) {
+            let slice = |from| self.text.get(from..self.at).unwrap_or_default();
+            return Ok(Name { whole: slice(from), local: slice(local) });
+        }
+        self.at = from;
+        self.odd_name(expected)
+    }
+
+    /// A name with characters beyond ASCII, or one that is none.
+    #[cold]
+    fn odd_name(&mut self, expected: &str) -> Result<Name<'s>, DocumentError> {
         let rest = self.rest();
         let ends = |c: char| is_white(c) || "=/<>\"'".contains(c);
         let name = rest.find(ends).and_then(|end| rest.get(..end)).unwrap_or(rest);
@@ -86,44 +208,96 @@ impl<'s> Scan<'s> {
             return Err(self.source.syntax(self.at, said(self.peek()), expected));
         }
         self.at += name.len();
-        Ok(name)
+        Ok(Name::new(name))
+    }
+
+    /// All attributes, to the end of the tag.
+    fn attributes(
+        &mut self,
+        most: usize,
+        attributes: &mut Vec<Attribute<'s>>,
+    ) -> Result<(), DocumentError> {
+        let first = attributes.len();
+        loop {
+            let spaced = self.white();
+            if self.is_at_end() {
+                return Ok(());
+            }
+            let at = self.at;
+            if !spaced {
+                return Err(self.unspaced(attributes.get(first..).unwrap_or_default()));
+            }
+            let attribute = self.attribute()?;
+            let known = attributes.get(first..).unwrap_or_default();
+            if known.iter().any(|known| known.name == attribute.name) {
+                let found = format!("the attribute `{}` twice", attribute.name);
+                return Err(self.source.syntax(at, found, "each once"));
+            }
+            if known.len() >= most {
+                let found = format!("more than {most} attributes");
+                let expected = format!("at most {most}");
+                return Err(self.source.error(Fault::TooLarge, at, found, expected));
+            }
+            attributes.push(attribute);
+        }
     }
 
     fn attribute(&mut self) -> Result<Attribute<'s>, DocumentError> {
-        let name = self.name("an attribute's name, `/` or `>`")?;
+        let name = self.name("an attribute's name, `/` or `>`")?.whole;
         self.white();
-        if self.peek() != Some('=') {
+        if self.octet(self.at) != Some(b'=') {
             let found = format!("the attribute `{name}` without a value");
             return Err(self.source.syntax(self.at, found, format!("{name}=\"…\"")));
         }
         self.at += 1;
         self.white();
-        let quote = match self.peek() {
-            Some(quote @ ('"' | '\'')) => quote,
-            Some(curly) if is_curly(curly) => return Err(self.curly(self.at, curly)),
-            other => {
-                let found = format!("{} where a value begins", said(other));
-                return Err(self.source.syntax(self.at, found, "a quote `\"`"));
-            }
+        let Some(quote @ (b'"' | b'\'')) = self.octet(self.at) else {
+            return Err(self.unquoted());
         };
         self.at += 1;
-        let Some(length) = self.rest().find(quote) else {
-            return Err(self.source.syntax(self.at, "a value without end", format!("`{quote}`")));
+        let (from, mut classes) = (self.at, 0);
+        loop {
+            match self.octet(self.at) {
+                None => {
+                    let quote = char::from(quote);
+                    let expected = format!("`{quote}`");
+                    return Err(self.source.syntax(from, "a value without end", expected));
+                }
+                Some(octet) if octet == quote => break,
+                Some(octet) => classes |= class(octet),
+            }
+            self.at += 1;
+        }
+        let value = self.text.get(from..self.at).unwrap_or_default();
+        self.at += 1;
+        let value = if classes & SPECIAL == 0 {
+            Cow::Borrowed(value)
+        } else {
+            normal(self.source, from, value)?
         };
-        let (at, value) = (self.at, self.source.slice(self.at, self.at + length));
-        self.at += length + 1;
-        Ok(Attribute { name, value: normal(self.source, at, value)?, at })
+        Ok(Attribute { name, value, at: from })
+    }
+
+    /// No straight quote begins a value.
+    fn unquoted(&self) -> DocumentError {
+        match self.peek() {
+            Some(curly) if is_curly(curly) => self.curly(self.at, curly),
+            other => {
+                let found = format!("{} where a value begins", said(other));
+                self.source.syntax(self.at, found, "a quote `\"`")
+            }
+        }
     }
 
     /// Something stands right behind a value, or a name. A curly quote in that value is why.
-    fn unspaced(&self, next: char, attributes: &[Attribute<'_>]) -> DocumentError {
+    fn unspaced(&self, attributes: &[Attribute<'_>]) -> DocumentError {
         if let Some(last) = attributes.last() {
             let value = self.source.slice(last.at, self.at);
             if let Some((offset, curly)) = value.char_indices().find(|(_, c)| is_curly(*c)) {
                 return self.curly(last.at + offset, curly);
             }
         }
-        self.source.syntax(self.at, said(Some(next)), "white space, `/` or `>`")
+        self.source.syntax(self.at, said(self.peek()), "white space, `/` or `>`")
     }
 
     fn curly(&self, at: usize, curly: char) -> DocumentError {
@@ -137,9 +311,6 @@ fn normal<'s>(
     at: usize,
     value: &'s str,
 ) -> Result<Cow<'s, str>, DocumentError> {
-    if !value.contains(['&', '<', '\t', '\n', '\r']) {
-        return Ok(Cow::Borrowed(value));
-    }
     let mut out = String::with_capacity(value.len());
     let mut rest = value;
     while let Some(found) = rest.find(['&', '<', '\t', '\n', '\r']) {

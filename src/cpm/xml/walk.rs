@@ -2,68 +2,70 @@
 
 use std::borrow::Cow;
 
-use quick_xml::Reader;
-use quick_xml::errors::{Error, IllFormedError, SyntaxError};
-use quick_xml::events::Event;
-
 use super::element::{Document, Namespace, Node};
 use super::source::Source;
-use super::tag::{self, is_white};
+use super::tag::{self, BRACKET, MARKUP, Name, RETURN, WHITE, class, is_white};
 use super::{DocumentError, Fault, Limits};
 
 /// What the prefix `xml` stands for without any declaration.
 const XML: &str = "http://www.w3.org/XML/1998/namespace";
+/// The declaration as nearly everybody writes it.
+const USUAL: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>";
+/// Octets of a document for each element, and each attribute, that there is room for at once.
+const OCTETS_EACH: usize = 32;
 
 /// Reads all of it, or says what is wrong first.
 pub(super) fn read<'s>(
     source: &'s Source<'s>,
     limits: &Limits,
 ) -> Result<Document<'s>, DocumentError> {
-    let mut reader = Reader::from_str(source.text());
-    let config = reader.config_mut();
-    config.check_comments = true;
-    // We name the tag that is open, and where: so we look ourselves.
-    config.check_end_names = false;
-    config.allow_unmatched_ends = true;
-    let document = Document { source, elements: Vec::new(), attributes: Vec::new() };
-    let mut walk = Walk { document, limits, open: Vec::new(), last: Vec::new(), bound: Vec::new() };
-    loop {
-        let from = offset(reader.buffer_position());
-        let event = reader.read_event().map_err(|error| walk.refused(&error, from))?;
-        let until = offset(reader.buffer_position());
-        match event {
-            Event::Start(_) => walk.start((from, until), false)?,
-            Event::Empty(_) => walk.start((from, until), true)?,
-            Event::End(_) => walk.end((from, until))?,
-            Event::Text(text) => walk.text(from, text.xml10_content(), true)?,
-            Event::CData(text) => walk.text(from, text.xml10_content(), false)?,
-            Event::GeneralRef(name) => {
-                let character = tag::reference(source, from, &name)?;
-                walk.text(from, Cow::Owned(character.into()), false)?;
-            }
-            Event::Comment(_) => {}
-            Event::PI(pi) => walk.instruction(from, pi.target())?,
-            Event::Decl(_) => walk.declaration((from, until))?,
-            Event::DocType(_) => return Err(walk.doctype(from)),
-            Event::Eof => break,
-        }
+    let text = source.text();
+    let room = text.len() / OCTETS_EACH + 1;
+    let (elements, attributes) = (Vec::with_capacity(room), Vec::with_capacity(room));
+    let document = Document { source, elements, attributes };
+    let open = Vec::with_capacity(limits.depth.min(8));
+    let mut walk = Walk { document, text, limits, open, bound: Vec::with_capacity(2) };
+    let mut at = 0;
+    while at < text.len() {
+        at = walk.token(at)?;
     }
     walk.done()
 }
 
 struct Walk<'s, 'l> {
     document: Document<'s>,
+    text: &'s str,
     limits: &'l Limits,
     /// The elements that are open, outermost first.
-    open: Vec<usize>,
-    /// Of each, the last child so far.
-    last: Vec<Option<usize>>,
+    open: Vec<Open>,
     /// Namespaces in force: prefix (empty: the default), URI, and how deep it was declared.
     bound: Vec<(&'s str, Cow<'s, str>, usize)>,
 }
 
+/// An element that is open, and its last child so far.
+struct Open {
+    number: usize,
+    last: Option<usize>,
+}
+
 impl<'s> Walk<'s, '_> {
-    fn start(&mut self, (from, until): (usize, usize), empty: bool) -> Result<(), DocumentError> {
+    /// What begins at an offset; the offset behind it.
+    fn token(&mut self, from: usize) -> Result<usize, DocumentError> {
+        match self.rest(from).as_bytes() {
+            [b'<', b'/', ..] => self.end(from),
+            [b'<', b'!', ..] => self.bang(from),
+            [b'<', b'?', ..] => self.question(from),
+            [b'<', ..] => self.start(from),
+            [b'&', ..] => self.reference(from),
+            _ => self.characters(from),
+        }
+    }
+
+    fn rest(&self, from: usize) -> &'s str {
+        self.text.get(from..).unwrap_or_default()
+    }
+
+    fn start(&mut self, from: usize) -> Result<usize, DocumentError> {
         let (source, depth) = (self.document.source, self.open.len());
         let too_large = |found: String, most: usize| {
             Err(source.error(Fault::TooLarge, from, found, format!("at most {most}")))
@@ -78,84 +80,173 @@ impl<'s> Walk<'s, '_> {
         if number >= self.limits.elements {
             return too_large(format!("{} elements", number + 1), self.limits.elements);
         }
-        let inner = (from + 1, until - if empty { 2 } else { 1 });
         let first = self.document.attributes.len();
         let most = self.limits.attributes;
-        let name = tag::read(source, inner, most, &mut self.document.attributes)?;
+        let tag = tag::read(source, from, most, &mut self.document.attributes)?;
         let attributes = (first, self.document.attributes.len());
         self.declare(attributes, depth);
+        let parent = self.open.last().map(|open| open.number);
         let node = Node {
-            name,
-            namespace: self.namespace(from, name)?,
+            name: tag.name,
+            namespace: self.namespace(from, tag.name)?,
             start: from,
-            inside: until,
-            end: until,
+            inside: tag.end,
+            end: tag.end,
             attributes,
-            parent: self.open.last().copied(),
+            parent,
             first: None,
             next: None,
             text: Cow::Borrowed(""),
         };
-        let older = self.last.last_mut().and_then(|last| last.replace(number));
-        match (older, node.parent) {
+        let older = self.open.last_mut().and_then(|open| open.last.replace(number));
+        match (older, parent) {
             (Some(older), _) => self.node(older, |older| older.next = Some(number)),
             (None, Some(parent)) => self.node(parent, |parent| parent.first = Some(number)),
             (None, None) => {}
         }
         self.document.elements.push(node);
-        if empty {
+        if tag.is_empty {
             self.undeclare(depth);
         } else {
-            self.open.push(number);
-            self.last.push(None);
+            self.open.push(Open { number, last: None });
         }
-        Ok(())
+        Ok(tag.end)
     }
 
-    fn end(&mut self, (from, until): (usize, usize)) -> Result<(), DocumentError> {
+    fn end(&mut self, from: usize) -> Result<usize, DocumentError> {
         let source = self.document.source;
-        let found = source.slice(from + 2, until - 1).trim_end_matches(is_white);
-        let Some(open) = self.open.pop() else {
+        let inner = self.rest(from + 2);
+        let open = self.open.last().and_then(|open| self.document.elements.get(open.number));
+        let (name, start) = open.map_or(("", 0), |node| (node.name.whole, node.start));
+        let is_plain = inner.strip_prefix(name).is_some_and(|rest| rest.starts_with('>'));
+        let length = if is_plain { Some(name.len()) } else { inner.find('>') };
+        let Some(length) = length else {
+            return Err(source.syntax(from, "a tag without end", "`>`"));
+        };
+        let until = from + 2 + length + 1;
+        let found = inner.get(..length).unwrap_or_default().trim_end_matches(is_white);
+        let Some(Open { number, .. }) = self.open.pop() else {
             return Err(source.syntax(
                 from,
                 format!("`</{found}>` that closes nothing"),
                 "the end",
             ));
         };
-        let (name, start) =
-            self.document.elements.get(open).map_or(("", 0), |node| (node.name, node.start));
         if name != found {
             let expected = format!("`</{name}>`, as it is open since {}", source.position(start));
             return Err(source.syntax(from, format!("`</{found}>`"), expected));
         }
-        self.node(open, |node| node.end = until);
-        self.last.pop();
+        self.node(number, |node| node.end = until);
         self.undeclare(self.open.len());
-        Ok(())
+        Ok(until)
     }
 
-    fn text(&mut self, from: usize, text: Cow<'s, str>, plain: bool) -> Result<(), DocumentError> {
-        let source = self.document.source;
-        if plain && let Some(at) = text.find("]]>") {
-            return Err(source.syntax(from + at, "`]]>` in text", "`]]&gt;`"));
+    /// Text up to what is none.
+    fn characters(&mut self, from: usize) -> Result<usize, DocumentError> {
+        let (mut until, mut any, mut all) = (from, 0, u8::MAX);
+        while let Some(octet) = self.text.as_bytes().get(until) {
+            let class = class(*octet);
+            if class & MARKUP != 0 {
+                break;
+            }
+            any |= class;
+            all &= class;
+            until += 1;
         }
-        let blank = text.chars().all(is_white);
-        let Some(open) = self.open.last().copied() else {
-            return if blank && plain {
-                Ok(())
-            } else {
-                let blank = text.len() - text.trim_start_matches(is_white).len();
-                let expected =
-                    if self.document.elements.is_empty() { "an element" } else { "the end" };
-                Err(source.syntax(from + blank, "text outside all elements", expected))
-            };
+        let text = self.text.get(from..until).unwrap_or_default();
+        if any & BRACKET != 0
+            && let Some(at) = text.find("]]>")
+        {
+            return Err(self.document.source.syntax(from + at, "`]]>` in text", "`]]&gt;`"));
+        }
+        let blank = all & WHITE != 0;
+        if !(blank && self.open.is_empty()) {
+            let text = if any & RETURN != 0 { lines(text) } else { Cow::Borrowed(text) };
+            self.content(from, text, blank)?;
+        }
+        Ok(until)
+    }
+
+    /// Characters of the element that is open, however they were written.
+    fn content(
+        &mut self,
+        from: usize,
+        text: Cow<'s, str>,
+        blank: bool,
+    ) -> Result<(), DocumentError> {
+        let Some(Open { number, .. }) = self.open.last() else {
+            let blank = text.len() - text.trim_start_matches(is_white).len();
+            let expected = if self.document.elements.is_empty() { "an element" } else { "the end" };
+            let source = self.document.source;
+            return Err(source.syntax(from + blank, "text outside all elements", expected));
         };
-        self.node(open, |node| match node.text.is_empty() {
+        self.node(*number, |node| match node.text.is_empty() {
             true if blank => {}
             true => node.text = text,
             false => node.text.to_mut().push_str(&text),
         });
         Ok(())
+    }
+
+    fn reference(&mut self, from: usize) -> Result<usize, DocumentError> {
+        let (source, inner) = (self.document.source, self.rest(from + 1));
+        let name = inner.find([';', '<', '&']).and_then(|length| inner.split_at_checked(length));
+        let Some((name, ";")) = name.map(|(name, rest)| (name, rest.get(..1).unwrap_or_default()))
+        else {
+            return Err(tag::lone(source, from));
+        };
+        let character = tag::reference(source, from, name)?;
+        self.content(from, Cow::Owned(character.into()), is_white(character))?;
+        Ok(from + 1 + name.len() + 1)
+    }
+
+    /// A comment or CDATA; no DTD is read.
+    fn bang(&mut self, from: usize) -> Result<usize, DocumentError> {
+        let (source, rest) = (self.document.source, self.rest(from));
+        let inside = |open: &str, close: &str| {
+            rest.strip_prefix(open)
+                .and_then(|inner| inner.split_once(close))
+                .map(|(inner, _)| inner)
+        };
+        match rest.as_bytes() {
+            [_, _, b'-', ..] => match inside("<!--", "-->") {
+                None => Err(source.syntax(from, "a comment without end", "`-->`")),
+                Some(said) if said.contains("--") || said.ends_with('-') => {
+                    Err(source.syntax(from, "`--` in a comment", "`-->` alone"))
+                }
+                Some(said) => Ok(from + 4 + said.len() + 3),
+            },
+            [_, _, b'[', ..] => {
+                let Some(text) = inside("<![CDATA[", "]]>") else {
+                    return Err(source.syntax(from, "CDATA without end", "`]]>`"));
+                };
+                self.content(from, lines(text), text.chars().all(is_white))?;
+                Ok(from + 9 + text.len() + 3)
+            }
+            [_, _, b'D' | b'd', ..] => {
+                Err(source.syntax(from, "a DOCTYPE", "an element: no DTD is read"))
+            }
+            _ => Err(source.syntax(from, "`<!` and no comment", "`<!--` or `<![CDATA[`")),
+        }
+    }
+
+    /// A declaration or a processing instruction.
+    fn question(&self, from: usize) -> Result<usize, DocumentError> {
+        if from == 0 && self.text.starts_with(USUAL) {
+            return Ok(USUAL.len());
+        }
+        let inner = self.rest(from + 2);
+        let Some(length) = inner.find("?>") else {
+            let found = "a processing instruction without end";
+            return Err(self.document.source.syntax(from, found, "`?>`"));
+        };
+        let until = from + 2 + length + 2;
+        let inner = inner.get(..length).unwrap_or_default();
+        match inner.split(is_white).next() {
+            Some("xml") => self.declaration((from, until))?,
+            target => self.instruction(from, target.unwrap_or_default())?,
+        }
+        Ok(until)
     }
 
     /// A processing instruction: nothing to us, if it is one.
@@ -181,8 +272,7 @@ impl<'s> Walk<'s, '_> {
             let expected = "an element: it may only be the very first thing";
             return Err(source.syntax(from, "an XML declaration", expected));
         }
-        let mut said = Vec::new();
-        tag::read(source, (from + 2, until - 2), 3, &mut said)?;
+        let said = tag::declared(source, (from + 2, until - 2), 3)?;
         let value = |name: &str| said.iter().find(|said| said.name == name);
         // They have an order: what is said must be what is left of it.
         let mut left = ["version", "encoding", "standalone"].into_iter();
@@ -217,9 +307,10 @@ impl<'s> Walk<'s, '_> {
 
     fn done(self) -> Result<Document<'s>, DocumentError> {
         let (source, end) = (self.document.source, self.document.source.text().len());
-        if let Some(node) = self.open.last().and_then(|open| self.document.elements.get(*open)) {
+        let open = self.open.last().and_then(|open| self.document.elements.get(open.number));
+        if let Some(node) = open {
             let since = source.position(node.start);
-            let expected = format!("`</{}>`, as it is open since {since}", node.name);
+            let expected = format!("`</{}>`, as it is open since {since}", node.name.whole);
             return Err(source.syntax(end, "the end of the document", expected));
         }
         if self.document.elements.is_empty() {
@@ -248,9 +339,12 @@ impl<'s> Walk<'s, '_> {
         }
     }
 
-    fn namespace(&self, from: usize, name: &str) -> Result<Namespace<'s>, DocumentError> {
-        let prefix = name.split_once(':').map_or("", |(prefix, _)| prefix);
-        Ok(match self.bound.iter().rev().find(|(bound, ..)| *bound == prefix) {
+    fn namespace(&self, from: usize, name: Name<'s>) -> Result<Namespace<'s>, DocumentError> {
+        let prefix = name.prefix();
+        // Most have none: two of them are not compared.
+        let is =
+            |bound: &str| bound.len() == prefix.len() && (prefix.is_empty() || bound == prefix);
+        Ok(match self.bound.iter().rev().find(|(bound, ..)| is(bound)) {
             Some((_, uri, _)) if uri.is_empty() => Namespace::None,
             Some((_, uri, _)) => Namespace::Of(uri.clone()),
             None if prefix.is_empty() => Namespace::None,
@@ -268,61 +362,13 @@ impl<'s> Walk<'s, '_> {
             change(node);
         }
     }
-
-    fn doctype(&self, at: usize) -> DocumentError {
-        self.document.source.syntax(at, "a DOCTYPE", "an element: no DTD is read")
-    }
-
-    /// A token that quick-xml does not take, in our words.
-    fn refused(&self, error: &Error, from: usize) -> DocumentError {
-        let source = self.document.source;
-        let text = source.slice(from, source.text().len());
-        let (found, expected): (String, &str) = match error {
-            Error::Syntax(SyntaxError::UnclosedDoctype) => return self.doctype(from),
-            Error::IllFormed(IllFormedError::MissingDoctypeName) => return self.doctype(from),
-            Error::Syntax(
-                SyntaxError::UnclosedTag
-                | SyntaxError::UnclosedSingleQuotedAttributeValue
-                | SyntaxError::UnclosedDoubleQuotedAttributeValue,
-            ) => {
-                // Its own scan knows better what keeps the tag from ending.
-                let all = (from + 1, source.text().len());
-                if !text.starts_with("</")
-                    && let Err(error) =
-                        tag::read(source, all, self.limits.attributes, &mut Vec::new())
-                {
-                    return error;
-                }
-                ("a tag without end".into(), "`>`")
-            }
-            Error::Syntax(SyntaxError::InvalidBangMarkup) => {
-                ("`<!` and no comment".into(), "`<!--` or `<![CDATA[`")
-            }
-            Error::Syntax(SyntaxError::UnclosedComment) => {
-                ("a comment without end".into(), "`-->`")
-            }
-            Error::Syntax(SyntaxError::UnclosedCData) => ("CDATA without end".into(), "`]]>`"),
-            Error::Syntax(SyntaxError::UnclosedPI | SyntaxError::UnclosedXmlDecl) => {
-                ("a processing instruction without end".into(), "`?>`")
-            }
-            Error::IllFormed(IllFormedError::DoubleHyphenInComment) => {
-                ("`--` in a comment".into(), "`-->` alone")
-            }
-            Error::IllFormed(IllFormedError::UnclosedReference) => {
-                return tag::lone(source, from);
-            }
-            Error::IllFormed(_)
-            | Error::Io(_)
-            | Error::InvalidAttr(_)
-            | Error::Encoding(_)
-            | Error::Escape(_)
-            | Error::Namespace(_) => (error.to_string(), "XML 1.0"),
-        };
-        source.syntax(from, found, expected)
-    }
 }
 
-/// Positions of text in memory fit.
-fn offset(position: u64) -> usize {
-    usize::try_from(position).unwrap_or(usize::MAX)
+/// Text whose lines end as XML has it: by a line feed alone.
+fn lines(text: &str) -> Cow<'_, str> {
+    if text.contains('\r') {
+        Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n"))
+    } else {
+        Cow::Borrowed(text)
+    }
 }
