@@ -34,7 +34,7 @@ const MESSAGES: u32 = 1000;
 /// The same, where they are looked for.
 const LOOKED_FOR: u32 = 100;
 /// No more rounds than that: one takes seconds.
-const ROUNDS: usize = 5;
+pub(crate) const ROUNDS: usize = 5;
 
 /// The rows.
 pub(crate) fn report(rounds: usize) {

@@ -31,7 +31,7 @@ fn main() {
     let rounds = argument("--rounds").unwrap_or(9);
     let only: Option<String> = argument("--only");
     let wanted = |part: &str| only.as_deref().is_none_or(|only| only == part);
-    println!("medians of {rounds} rounds");
+    println!("medians of {rounds} rounds; of flags, of {}", rounds.min(flags::ROUNDS));
     if wanted("documents") {
         documents::report(rounds);
     }

@@ -148,7 +148,7 @@ fn has_doubtful(bytes: &[u8]) -> bool {
         let is_control = (*octet < 0x20) & !matches!(octet, 9 | 10 | 13);
         is_control | (*octet == 0xEF)
     };
-    // Many at once, which ends late and looks fast.
+    // Without a way out of them the octets are looked at many at once.
     bytes.chunks(64).any(|some| some.iter().fold(false, |found, octet| found | is_doubtful(octet)))
 }
 
