@@ -422,6 +422,7 @@ fn another(expected: Expected, default: &str) -> (String, String) {
                 Some("digits,") => "other-1",
                 Some("name,") => "ann",
                 Some("server's") => "imap:993",
+                Some("SIP") => "sip:us@here",
                 Some("template") => "{user}",
                 _ => panic!("{what}"),
             };

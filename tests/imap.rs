@@ -9,11 +9,15 @@
 )]
 
 mod data;
+#[path = "imap/doctor.rs"]
+mod doctor;
 #[path = "imap/dovecot.rs"]
 mod dovecot;
 mod process;
 #[path = "imap/records.rs"]
 mod records;
+#[path = "imap/reports.rs"]
+mod reports;
 mod samples;
 mod seeded;
 #[path = "imap/sink.rs"]

@@ -10,7 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deferd::cli::clock::{Stopwatch, WallClock};
+use deferd::cli::config::Config;
+use deferd::edge::front::{Front, Rules};
 use deferd::edge::http::{Feeds, Host, Limits, Site, Token, serve};
+use deferd::edge::reach::Reach;
 use deferd::engine::intake::partition_of;
 use deferd::engine::shard::{Asks, Desks};
 use deferd::log::kafka::{Cluster, KafkaFault, KafkaJournals, Post, Topic};
@@ -46,13 +49,23 @@ struct Server {
 impl Server {
     fn new(cluster: &Cluster, patience: Duration) -> Self {
         let post = Arc::new(Post::new(cluster, patience).unwrap());
-        let site = Site {
+        let reach = Reach {
             intake: Arc::clone(&post) as Arc<_>,
             desks: Arc::new(Nobody),
+            patience: patience + Duration::from_secs(2),
+        };
+        let reader = deferd::record::input::Reader::default();
+        let gateways = vec!["sip:iwf@example.org".into()];
+        let rules = Rules { gateways, ..Config::default().front(&reader.home) };
+        let clock = Arc::new(WallClock);
+        let front = Front::new(reach.clone(), reader.clone(), clock.clone(), None, rules);
+        let site = Site {
+            reach,
+            front: Arc::new(front),
             journals: Arc::new(KafkaJournals::new(cluster)),
             feeds: Feeds::Topics(cluster.prefix.as_str().into()),
-            reader: deferd::record::input::Reader::default(),
-            clock: Arc::new(WallClock),
+            reader,
+            clock,
             host: Arc::new(Quiet),
             token: Arc::new(Token::default()),
             limits: Limits { timeout: patience + Duration::from_secs(2), ..Limits::default() },
@@ -151,6 +164,54 @@ fn an_event_is_taken_when_its_topic_has_it() {
     assert!(server.post.close(Duration::from_secs(5)));
     let (status, answer) = server.post("application/json", &attached(1).to_string());
     assert_eq!((status, &answer["error"]["code"]), (503, &json!("stopping")));
+}
+
+/// A gateway's report stands on the topics of its events, each in its user's partition; a message needs
+/// whoever knows its user's preferences, and the answer says so.
+#[test]
+fn a_gateways_report_is_taken_when_its_topics_have_it() {
+    let place = Place::new("front", 3);
+    let server = Server::new(&place.cluster, Duration::from_secs(10));
+    let call = |path: &str, of: &str, body: &str| {
+        let url = format!("http://{}{path}", server.address);
+        let mut response = agent()
+            .post(url)
+            .content_type(of)
+            .header("p-asserted-identity", "<sip:iwf@example.org>")
+            .send(body)
+            .unwrap();
+        let text = response.body_mut().read_to_string().unwrap();
+        (response.status().as_u16(), serde_json::from_str::<Value>(&text).unwrap())
+    };
+    let body = format!(
+        "<cpm-evfw xmlns=\"urn:oma:xml:cpm:evfw\"><cpm-event-iw><ready-for-sms><cpm-user-address>{ANN}\
+         </cpm-user-address></ready-for-sms><failed-iw><cpm-user-address>{ANN}</cpm-user-address>\
+         <message-id>m1</message-id><Message-Context>pager-message</Message-Context>\
+         <domain>CS</domain></failed-iw></cpm-event-iw></cpm-evfw>"
+    );
+
+    let (status, said) = call("/v1/cpm/events", "application/vnd.oma.cpm-eventfw+xml", &body);
+
+    assert_eq!(status, 200, "{said}");
+    let (ready, failed) = (place.records(Topic::Reachability), place.records(Topic::Outcomes));
+    assert_eq!((ready.len(), failed.len()), (1, 1));
+    assert_eq!(ready[0].3["type"], "cpm.sms.ready.v1");
+    assert_eq!(failed[0].3["type"], "cpm.sms.failed.v1");
+    assert!(
+        failed[0].3["time"].as_str() < ready[0].3["time"].as_str(),
+        "the failure is older (A-3)"
+    );
+    assert_eq!(ready[0].0, partition_of(ANN, 3));
+    let places = said["events"].as_array().unwrap();
+    assert_eq!(places[0]["topic"], place.cluster.topic(Topic::Outcomes));
+
+    let message = format!(
+        "From: <tel:+15145550199>\r\nTo: <{ANN}>\r\nimdn.Message-ID: m1\r\n\r\n\
+         Content-Type: text/plain\r\n\r\nhello"
+    );
+    let (status, said) = call("/v1/cpm/messages", "message/cpim", &message);
+    assert_eq!((status, &said["error"]["code"]), (503, &json!("elsewhere")), "{said}");
+    assert_eq!(place.records(Topic::Messages).len(), 0);
 }
 
 /// What decides is elsewhere, and so are the outputs; the journal is read from its topic.

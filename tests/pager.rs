@@ -47,6 +47,32 @@ fn a_refused_sender_hears_403() {
     assert_eq!((code, other), (1, 0), "{taken}");
 }
 
+/// Rules about a domain, about whoever hides, and about those whom no rule names; that one would go before.
+/// (SEED0-54, SEED0-56, SEED0-58, A-19)
+#[test]
+fn a_rule_is_about_some_senders() {
+    let says = |from: &str, more: &[&str]| {
+        let document = ["--preferences", "tests/samples/cpm/strangers.xml", "--from", from];
+        pager(&[&document, more].concat()).1
+    };
+    let deferred = "4e rule `colleagues`: deferred, 202; held [SEED0-58]";
+    let stored = "4c rule `strangers`: into the message store, 200 [SEED0-56]";
+    let refused = "4a rule `nobody`: 403 122 Function not allowed [SEED0-54]";
+
+    for (from, said) in [
+        ("tel:+1-514-555-0102", deferred),
+        ("sip:ann@Office.example", deferred),
+        ("sip:noreply@office.example", stored),
+        ("sip:ann@home.example", stored),
+        ("tel:+15145550109", stored),
+    ] {
+        let shown = says(from, &[]);
+        assert!(shown.lines().any(|line| line == said), "{from}: {shown}");
+        let hidden = says(from, &["--anonymous"]);
+        assert!(hidden.starts_with(refused), "{from}: {hidden}");
+    }
+}
+
 /// Do not disturb, and nobody registered: kept either way, for different reasons. (SEED0-59, A-30)
 #[test]
 fn what_is_kept_says_why() {

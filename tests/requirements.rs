@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-const STATUSES: [&str; 7] = ["ours", "open", "client", "later", "may", "ffs", "info"];
+const STATUSES: [&str; 6] = ["ours", "client", "later", "may", "ffs", "info"];
 
 struct Row {
     id: String,

@@ -16,8 +16,8 @@ mod topics;
 pub use about::{Completions, Config, ConfigAction, ConfigShow, Man, Schema, ShowAs};
 pub use client::{
     Daemon, DeadLetters, Ended, Hand, LettersAction, LettersList, LettersRetry, Message,
-    MessageAction, MessageChange, MessageShow, Observe, Outcome, Seen, Submit, To, Toward, User,
-    UserAction, UserChange, UserList, UserShow,
+    MessageAction, MessageChange, MessageShow, Observe, Outcome, PreferencesAction, PreferencesSet,
+    Seen, Submit, To, Toward, User, UserAction, UserChange, UserList, UserPreferences, UserShow,
 };
 pub use doctor::Doctor;
 pub use evfw::{Evfw, EvfwAction, EvfwCheck, EvfwShow, EvfwWrite};

@@ -10,6 +10,7 @@ use super::args::{self, Hand, MessageAction, Output, UserAction};
 use super::client::{Client, encoded, event, tell, text_of};
 use super::config::Loaded;
 use super::known;
+use super::preferences::preferences;
 use super::recipient::Recipient;
 use super::replay::paint::{BAD, BOLD, DIM, GOOD, WAITS, beside, paint};
 use crate::domain::time::Timestamp;
@@ -54,6 +55,7 @@ pub(super) fn user(
         UserAction::Retry(args) => {
             change(args, "cpm.message.retry_requested.v1", "tried again", config, out)
         }
+        UserAction::Preferences(args) => preferences(args, config, out),
     }
 }
 

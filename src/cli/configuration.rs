@@ -32,10 +32,12 @@ fn check(config: Result<Loaded, ConfigError>, out: &mut dyn Write) -> anyhow::Re
             return Ok(Answer::No);
         }
     };
-    let judged = settings(&loaded).and_then(|_| match loaded.config.log {
-        LogKind::Embedded => Ok(()),
-        LogKind::Kafka => cluster(&loaded.config).map(drop),
-    });
+    let judged = settings(&loaded)
+        .and_then(|_| match loaded.config.log {
+            LogKind::Embedded => Ok(()),
+            LogKind::Kafka => cluster(&loaded.config).map(drop),
+        })
+        .and_then(|()| Ok(loaded.config.imap.store().map(drop)?));
     if let Err(error) = judged {
         writeln!(out, "{error:#}")?;
         return Ok(Answer::No);

@@ -1,6 +1,7 @@
 //! `deferd doctor`: is this set-up sound? Everything is looked at, nothing is changed.
 
 mod facts;
+mod imap;
 mod kafka;
 mod machine;
 mod place;
@@ -99,7 +100,7 @@ pub(super) fn doctor(
     if args.live {
         return live(config, out);
     }
-    let findings = look(config);
+    let findings = look(config, args.user.as_deref());
     match args.output {
         args::ShowAs::Json => writeln!(out, "{}", serde_json::to_string_pretty(&findings)?)?,
         args::ShowAs::Table => print(&findings, out)?,
@@ -108,7 +109,7 @@ pub(super) fn doctor(
     Ok(if is_bad { Answer::No } else { Answer::Done })
 }
 
-fn look(config: Result<Loaded, ConfigError>) -> Vec<Finding> {
+fn look(config: Result<Loaded, ConfigError>, user: Option<&str>) -> Vec<Finding> {
     const CONFIGURATION: &str = "configuration";
     let loaded = match config {
         Ok(loaded) => loaded,
@@ -118,10 +119,13 @@ fn look(config: Result<Loaded, ConfigError>) -> Vec<Finding> {
             return vec![Finding::bad(CONFIGURATION, says, advice)];
         }
     };
-    if let Err(error) = settings(&loaded) {
-        let advice = "mend that key; the rest was not looked at";
-        return vec![Finding::bad(CONFIGURATION, format!("{error:#}"), advice)];
-    }
+    let home = match settings(&loaded) {
+        Ok(settings) => settings.reader.home,
+        Err(error) => {
+            let advice = "mend that key; the rest was not looked at";
+            return vec![Finding::bad(CONFIGURATION, format!("{error:#}"), advice)];
+        }
+    };
     let given = loaded.origins.values().filter(|(_, origin)| *origin != Origin::Default).count();
     let all = keys().count();
     let mut findings = vec![match loaded.warnings.as_slice() {
@@ -137,6 +141,7 @@ fn look(config: Result<Loaded, ConfigError>) -> Vec<Finding> {
     if config.log == LogKind::Kafka {
         findings.extend(kafka::look(config));
     }
+    findings.extend(imap::look(&config.imap, user, &home));
     findings
 }
 

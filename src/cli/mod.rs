@@ -18,6 +18,7 @@ mod letters;
 mod lines;
 pub mod measures;
 mod pager;
+mod preferences;
 mod progress;
 mod recipient;
 mod replay;

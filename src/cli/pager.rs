@@ -14,14 +14,13 @@ use super::{Answer, settings};
 use crate::cpm::cpim::{self, Cpim};
 use crate::cpm::preferences::{Reading, read};
 use crate::cpm::xml::Limits;
-use crate::cpm::{evfw, is_type};
-use crate::domain::address::{Address, Home};
+use crate::domain::address::Address;
 use crate::domain::decide::step;
 use crate::domain::input::{
     Change, DeviceRef, DoNotDisturb, Fact, ImsRegistered, Input, PreferencesChanged, Registration,
     Told,
 };
-use crate::domain::message::{Body, Content, Kind};
+use crate::domain::message::Content;
 use crate::domain::open::View;
 use crate::domain::pager::{
     Act, Answer as SipAnswer, Client, PagerModeDecision, PagerModeRequest, Refusal, decide,
@@ -30,7 +29,9 @@ use crate::domain::policy::Policy;
 use crate::domain::reachability::Caps;
 use crate::domain::time::Timestamp;
 use crate::domain::user::User;
+use crate::edge::front::{Headers, Sender, canonical, submission};
 use crate::engine::ports::Clock as _;
+use crate::record::input::Reader;
 
 /// Explains the procedure.
 ///
@@ -60,8 +61,7 @@ pub(super) fn pager(args: &Pager, config: &Loaded, out: &mut dyn Write) -> anyho
             Ok(document) => document,
             Err(error) => return refused(file, &bytes, &error, args.output, out),
         };
-        let change = document.said.change().with_context(|| file.display().to_string())?;
-        known.told(&Fact::PreferencesChanged(Box::new(change)));
+        known.told(&Fact::PreferencesChanged(Box::new(document.said.change())));
     }
     if args.undisturbed {
         let do_not_disturb = Change::Set(DoNotDisturb::Now(true));
@@ -70,12 +70,11 @@ pub(super) fn pager(args: &Pager, config: &Loaded, out: &mut dyn Write) -> anyho
     }
     args.clients.iter().for_each(|client| known.registered(client));
     let request = PagerModeRequest {
-        content: content(&message, args.from.as_deref(), home)?,
+        content: content(&message, args.from.as_deref(), args.anonymous, &settings.reader)?,
         // A message in CPIM is CPM's; what SIP says of it is not in the file.
         tags: Caps::of(["oma.cpm.msg"]),
         has_iari: false,
         user_agent: args.user_agent.as_deref().map(Box::from),
-        is_anonymous: args.anonymous,
     };
     let view = known.view();
     let decision = decide(&request, &view, &config.config.pager);
@@ -140,37 +139,20 @@ impl Known {
 }
 
 /// The message as the procedure sees it.
-fn content(message: &Cpim, from: Option<&str>, home: &Home) -> anyhow::Result<Content> {
+fn content(
+    message: &Cpim,
+    from: Option<&str>,
+    anonymous: bool,
+    reader: &Reader,
+) -> anyhow::Result<Content> {
     let said = message.from().map(|party| party.uri);
     let from = from.map(Box::from).or(said);
     let from = from.ok_or_else(|| anyhow!("it has no From header, expected --from"))?;
-    let sender = Address::parse(&from, home).map_or_else(|_| from.to_string(), |a| a.to_string());
-    let kind = if message.is_imdn() {
-        Kind::Imdn
-    } else if evfw::is_event_report(message.content_type()) {
-        Kind::System
-    } else {
-        Kind::Pager
-    };
-    let text = String::from_utf8_lossy(message.body());
-    let body = if is_type(message.content_type(), "text/plain") {
-        Body::Text(text.trim_end_matches("\r\n").into())
-    } else {
-        Body::Text(text.into())
-    };
-    Ok(Content {
-        message_id: message.message_id().unwrap_or("-").into(),
-        from: sender.into(),
-        kind,
-        content_type: message.content_type().into(),
-        size: message.body().len() as u64,
-        body,
-        sent_at: message.date_time(),
-        disposition: message.disposition(),
-        more: None,
-        conversation_id: None,
-        contribution_id: None,
-    })
+    let address = canonical(&from, &reader.home);
+    let sender = Sender { address: &address, asserted: None, anonymous };
+    let sent = submission(message, &sender, &Headers::default())
+        .map_err(|denial| anyhow!("{}", denial.says))?;
+    Ok(sent.content())
 }
 
 fn is_refused(decision: &PagerModeDecision<'_>) -> bool {

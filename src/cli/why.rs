@@ -122,7 +122,8 @@ pub(super) fn write(
 }
 
 fn for_people(answer: &history::Answer, out: &mut dyn Write) -> anyhow::Result<()> {
-    let history::Answer { message_id, user, from, at: now, ended, waits, history, .. } = answer;
+    let history::Answer { message_id, user, from, at: now, ended, waits, trace, history, .. } =
+        answer;
     writeln!(out, "{} to {user} from {from}", paint(BOLD, message_id))?;
     if let Some(ended) = ended {
         let how = paint(if is_good(&ended.how) { GOOD } else { BAD }, &ended.how);
@@ -133,6 +134,12 @@ fn for_people(answer: &history::Answer, out: &mut dyn Write) -> anyhow::Result<(
         waiting(waits, *now, out)?;
     } else if ended.is_none() {
         writeln!(out, "  its user is not known any more")?;
+    }
+    if !trace.is_empty() {
+        writeln!(out, "\n{}", paint(WAITS, "  preferences (8.3.1.1)"))?;
+    }
+    for line in trace {
+        writeln!(out, "    {line}")?;
     }
     if !history.is_empty() {
         writeln!(out, "\n{}", paint(WAITS, "  history"))?;

@@ -21,9 +21,10 @@ use super::xml::{Document, Element, Limits, Source};
 use super::{DocumentError, Fault, Position};
 use crate::domain::address::{Address, AddressError, Home};
 use crate::domain::input::{Action, Change, PreferencesChanged};
+use crate::domain::senders::{Many, Senders};
 use crate::domain::time::Timestamp;
 
-pub use rule::{Actions, Beyond, Conditions, Except, Identity, Listed, Medium, Period, Rule};
+pub use rule::{Actions, Conditions, Listed, Medium, Period, Rule};
 
 /// How a document is to be read.
 #[derive(Clone, Copy, Debug)]
@@ -45,28 +46,30 @@ pub enum Said {
 
 impl Said {
     /// What the document changes of what is known: all rules, or all refused senders.
-    ///
-    /// # Errors
-    ///
-    /// [`Beyond`]: our record cannot keep a condition of a rule. Refuse the document.
-    pub fn change(&self) -> Result<PreferencesChanged, Beyond> {
+    #[must_use]
+    pub fn change(&self) -> PreferencesChanged {
         match self {
             Self::Rules(rules) => {
                 let mut all = Vec::new();
                 let mut forward_to = Change::Keep;
                 for rule in rules {
-                    all.extend(rule.recorded()?);
+                    all.extend(rule.recorded());
                     if let Some(to) = &rule.actions.forward_to {
                         forward_to = Change::Set(to.clone());
                     }
                 }
+                // Others are whom no rule names, so those that never match are heard that far.
+                if all.iter().any(|rule| rule.other_identity) {
+                    let silent = rules.iter().filter(|rule| rule.recorded().is_empty());
+                    all.extend(silent.map(Rule::naming).filter(|rule| rule.named().is_some()));
+                }
                 let rules = Change::Set(all);
-                Ok(PreferencesChanged { rules, forward_to, ..PreferencesChanged::default() })
+                PreferencesChanged { rules, forward_to, ..PreferencesChanged::default() }
             }
-            Self::Blacklist(senders) => Ok(PreferencesChanged {
+            Self::Blacklist(senders) => PreferencesChanged {
                 blacklist: Change::Set(senders.iter().cloned().collect()),
                 ..PreferencesChanged::default()
-            }),
+            },
         }
     }
 }
@@ -233,9 +236,9 @@ impl Reader<'_> {
             }
             "identity" => {
                 vacant(&element, conditions.senders.is_none())?;
-                let mut senders = Vec::new();
+                let mut senders = Senders::default();
                 for child in element.children() {
-                    senders.push(self.identity(child)?);
+                    self.identity(child, &mut senders)?;
                 }
                 if senders.is_empty() {
                     self.note(&element, "`identity` without anybody: the rule never matches");
@@ -261,32 +264,38 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn identity(&mut self, element: Element<'_, '_>) -> Result<Identity, DocumentError> {
+    fn identity(
+        &mut self,
+        element: Element<'_, '_>,
+        senders: &mut Senders,
+    ) -> Result<(), DocumentError> {
         self.item(&element)?;
         let domain = |element: &Element<'_, '_>| -> Option<Box<str>> {
             element.attribute("domain").map(|domain| domain.trim().to_ascii_lowercase().into())
         };
         if element.is("one") {
-            return Ok(Identity::One(self.sender(&element, "id")?));
+            senders.one.push(self.sender(&element, "id")?);
+            return Ok(());
         }
         if !element.is("many") {
             return Err(element.error(found(&element), "`one` or `many`"));
         }
-        let mut except = Vec::new();
+        let mut many = Many { domain: domain(&element), ..Many::default() };
         for child in element.children() {
             self.item(&child)?;
             if !child.is("except") {
                 return Err(child.error(found(&child), "`except`"));
             }
             match (child.attribute("id"), domain(&child)) {
-                (Some(_), None) => except.push(Except::One(self.sender(&child, "id")?)),
-                (None, Some(domain)) => except.push(Except::Domain(domain)),
+                (Some(_), None) => many.except.push(self.sender(&child, "id")?),
+                (None, Some(domain)) => many.except_domains.push(domain),
                 (Some(_), Some(_)) | (None, None) => {
                     return Err(child.error("an `except`", "either an id or a domain in it"));
                 }
             }
         }
-        Ok(Identity::Many { domain: domain(&element), except })
+        senders.many.push(many);
+        Ok(())
     }
 
     /// A sender as the records hold it: canonical where it is an address of a user.

@@ -359,7 +359,7 @@ fn id_of(user: &User, content: &Content, what: &str) -> String {
 /// Whom the phone shows: the sender's number, or nobody of that name (D-7). A sender without a number
 /// is the gateway's to map (S-6).
 fn shown_sender(content: &Content) -> Option<Box<str>> {
-    if content.more.as_ref().is_some_and(|more| more.anonymous) {
+    if content.is_anonymous() {
         return Some("anonymous".into());
     }
     content.from.strip_prefix("tel:").map(Box::from)

@@ -241,6 +241,12 @@ pub struct More {
 }
 
 impl Content {
+    /// Whether its sender does not want to be known (D-7).
+    #[must_use]
+    pub fn is_anonymous(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.anonymous)
+    }
+
     /// Whether SMS could carry it as text (P-4): plain text, at hand, within `max_segments`.
     #[must_use]
     pub fn fits_sms(&self, max_segments: u8) -> bool {

@@ -18,6 +18,7 @@ pub mod open;
 pub mod pager;
 pub mod policy;
 pub mod reachability;
+pub mod senders;
 pub mod sms;
 pub mod standing;
 pub mod time;

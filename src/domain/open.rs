@@ -105,9 +105,17 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn conditions_hold(&self, rule: &StoredRule, content: &Content) -> bool {
         (rule.kinds.is_empty() || rule.kinds.contains(&content.kind))
-            && (rule.senders.is_empty() || rule.senders.iter().any(|from| **from == *content.from))
+            && rule.senders.as_ref().is_none_or(|senders| senders.mean(&content.from))
+            && (!rule.other_identity || !self.is_named(&content.from))
+            && (!rule.anonymous_request || content.is_anonymous())
             && rule.valid_from.is_none_or(|from| from <= self.now)
             && rule.valid_until.is_none_or(|until| self.now < until)
+    }
+
+    /// Whether a rule of the user's names this sender, whatever else it asks for.
+    fn is_named(&self, sender: &str) -> bool {
+        let mut rules = self.user.prefs.iter().flat_map(|prefs| &prefs.rules);
+        rules.any(|rule| rule.senders.as_ref().is_some_and(|senders| senders.mean(sender)))
     }
 
     /// The rules that match this message, in order; those with profiles match no message.

@@ -16,6 +16,7 @@ use super::failure::Class;
 use super::input::{Rule, What};
 use super::message::{Content, Interwork, first_u64};
 use super::reachability::{Caps, DeviceId, DeviceName, Slot, SlotName, Stamp};
+use super::senders::Senders;
 use super::time::Timestamp;
 
 /// One CPM user: reachability, the order of waiting messages, the one SMS outstanding (3.1).
@@ -390,8 +391,12 @@ pub struct StoredRule {
     pub actions: Vec<super::input::Action>,
     /// Only these kinds.
     pub kinds: Vec<super::message::Kind>,
-    /// Only these senders.
-    pub senders: Vec<Box<str>>,
+    /// Only these senders; `None`: any.
+    pub senders: Option<Box<Senders>>,
+    /// Only senders whom no rule of the user's names.
+    pub other_identity: bool,
+    /// Only senders who want to be anonymous.
+    pub anonymous_request: bool,
     /// Only clients with these profiles.
     pub profiles: Vec<Box<str>>,
     /// Not before.
@@ -406,7 +411,9 @@ impl From<&Rule> for StoredRule {
             name: rule.name.clone(),
             actions: rule.actions.clone(),
             kinds: rule.kinds.clone(),
-            senders: rule.senders.clone(),
+            senders: rule.named().map(Box::new),
+            other_identity: rule.other_identity,
+            anonymous_request: rule.anonymous_request,
             profiles: rule.profiles.clone(),
             valid_from: rule.valid_from,
             valid_until: rule.valid_until,

@@ -20,7 +20,7 @@ use crate::domain::time::Timestamp;
 use crate::record::journal::RULES;
 
 /// The version of a checkpoint's bytes, and of a packed user's.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 const MAGIC: [u8; 8] = *b"deferd\0c";
 /// A chunk is written when it has become this large.
 const CHUNK: usize = 65_536;

@@ -476,7 +476,14 @@ impl Reader {
             }
         };
         if let input::Change::Set(rules) = &mut change.rules {
-            rules.iter_mut().flat_map(|rule| &mut rule.senders).for_each(canonical);
+            for rule in rules {
+                rule.senders.iter_mut().for_each(canonical);
+                for many in &mut rule.many {
+                    many.except.iter_mut().for_each(canonical);
+                    let domains = many.domain.iter_mut().chain(&mut many.except_domains);
+                    domains.for_each(|domain| domain.make_ascii_lowercase());
+                }
+            }
         }
         if let input::Change::Set(senders) = &mut change.blacklist {
             senders.iter_mut().for_each(canonical);

@@ -110,4 +110,19 @@ mod tests {
         let again = reader.normalise(&normal, Timestamp::from_millis(1_795_200_000_000));
         assert_eq!(again, Ok((kind, normal)));
     }
+
+    /// A rule of the user's names people in their one form too, so that one sender is one (5.1, 5.2).
+    #[test]
+    fn whom_a_rule_names_is_in_one_form() {
+        let reader = Reader { home: Home::new(Some("1"), &[]).unwrap(), ..Reader::default() };
+        let typed = r#"{"specversion":"1.0","id":"7","source":"/p","subject":"tel:+15145550100",
+            "type":"cpm.preferences.changed.v1","data":{"rules":[{"name":"r","actions":[],
+            "senders":["(514) 555-0101","INFO"],"many":[{"domain":"Spam.Example","except":
+            ["sip:Bob@SPAM.example:5060","514 555 0102"],"except_domains":["HAM.example"]},{}],
+            "other_identity":false,"anonymous_request":true}]}}"#;
+        let (_, normal) = reader.normalise(typed.as_bytes(), Timestamp::EPOCH).unwrap();
+        let normal = String::from_utf8(normal).unwrap();
+        let rule = r#"{"name":"r","actions":[],"senders":["tel:+15145550101","INFO"],"many":[{"domain":"spam.example","except":["sip:Bob@spam.example","tel:+15145550102"],"except_domains":["ham.example"]},{}],"anonymous_request":true}"#;
+        assert!(normal.contains(rule), "{normal}");
+    }
 }

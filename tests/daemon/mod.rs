@@ -16,10 +16,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use deferd::cli::clock::WallClock;
+use deferd::cli::config::Config;
+use deferd::domain::address::Home;
 use deferd::domain::event::Access;
 use deferd::domain::policy::{AccessSwitch, Policy};
 use deferd::domain::time::Timestamp;
+use deferd::edge::front::{Front, Rules};
 use deferd::edge::http::{Change, Check, Feeds, Host, Limits, Site, Switch, Token, serve};
+use deferd::edge::reach::Reach;
+use deferd::edge::store::MessageStore;
 use deferd::engine::intake::Intake;
 use deferd::engine::partition::Partition;
 use deferd::engine::ports::Clock;
@@ -45,6 +50,10 @@ pub struct Setup {
     pub segment_bytes: u64,
     pub token: Option<&'static str>,
     pub settings: Settings,
+    /// Callers, as `http.callers_file` lists them.
+    pub callers: &'static str,
+    pub rules: Rules,
+    pub store: Option<Arc<dyn MessageStore>>,
 }
 
 impl Default for Setup {
@@ -60,6 +69,9 @@ impl Default for Setup {
                 policy: Policy { settle: Duration::ZERO, ..Policy::default() },
                 ..Settings::default()
             },
+            callers: "",
+            rules: Config::default().front(&Home::default()),
+            store: None,
         }
     }
 }
@@ -181,14 +193,27 @@ impl Daemon {
         if let Some(secret) = setup.token {
             token.set(secret).unwrap();
         }
+        token.set_callers(setup.callers, |address| address.into()).unwrap();
         let tails = Arc::new(EmbeddedTails::new(directory, ends));
         // The first record of each says which policy is in force.
         for partition in 0..setup.partitions {
             tails.wait_for(partition, 0, Duration::from_secs(10));
         }
-        let site = Site {
+        let reach = Reach {
             intake: Arc::clone(&inboxes) as Arc<dyn Intake>,
             desks: Arc::new(asks.clone()),
+            patience: setup.http.timeout,
+        };
+        let front = Front::new(
+            reach.clone(),
+            setup.settings.reader.clone(),
+            Arc::new(WallClock),
+            setup.store,
+            setup.rules,
+        );
+        let site = Site {
+            reach,
+            front: Arc::new(front),
             journals: Arc::clone(&tails) as Arc<dyn Journals>,
             feeds: Feeds::Here(Arc::clone(&tails) as Arc<dyn Tails>),
             reader: setup.settings.reader.clone(),

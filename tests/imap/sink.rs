@@ -57,43 +57,80 @@ fn what_is_to_be_stored_is_and_the_engine_hears_of_it() {
 fn the_daemon_keeps_records() {
     let case = Case::new();
     let data = process::scratch("imap-daemon").join("data");
-    let password = case.server.directory.join("password");
-    let sets = [
-        format!("imap.server=127.0.0.1:{}", case.server.port),
-        "imap.security=plain".to_owned(),
-        "imap.login={msisdn}*deferd".to_owned(),
-        format!("imap.password_file={}", password.display()),
-        "sinks.imap=true".to_owned(),
-    ];
-    let more: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    let more = sets(&case);
+    let more: Vec<&str> = more.iter().map(String::as_str).collect();
     let mut user = case.server.user(NUMBER);
     user.make("Default/c1");
     let daemon = Process::start(&data, &more);
-    let event = |id: &str, kind: &str, data: Value| {
-        json!({
-            "specversion": "1.0", "id": id, "source": "/test", "type": kind,
-            "subject": format!("tel:{NUMBER}"), "data": data,
-        })
-    };
     let rules = json!({ "rules": [{ "name": "quiet", "actions": ["allow-store"] }] });
     let message = json!({
         "message_id": "m1", "from": "tel:+15145550199", "kind": "pager", "content_type": "text/plain",
         "body": "hello", "conversation_id": "c1",
     });
-    for one in [
-        event("1", "cpm.preferences.changed.v1", rules),
-        event("2", "cpm.message.submitted.v1", message),
-    ] {
-        let (status, said) = daemon.post(&one.to_string()).unwrap();
-        assert_eq!(status, 202, "{said}");
-    }
-    let sent = "deferd_sink_sent_total{sink=\"imap\",result=\"ok\"} 1";
-    until("it is kept and told", || daemon.get("/metrics").1.contains(sent));
+    tell(&daemon, "1", "cpm.preferences.changed.v1", &rules);
+    tell(&daemon, "2", "cpm.message.submitted.v1", &message);
+    until("it is kept and told", || daemon.get("/metrics").1.contains(&kept(1)));
     assert_eq!(user.flags("Default/c1").len(), 1);
     daemon.stop();
     let daemon = Process::start(&data, &more);
     daemon.stop();
     assert_eq!(user.flags("Default/c1").len(), 1);
+}
+
+/// SEED0-60: a rule with allow-offline-storage has a message recorded in the history, and it is delivered all
+/// the same; the record is there once, also where the daemon is killed, and asks the store again.
+#[test]
+fn the_daemon_records_what_it_delivers() {
+    let case = Case::new();
+    let data = process::scratch("imap-history").join("data");
+    let mut more = sets(&case);
+    more.extend(["--set".to_owned(), "policy.settle_seconds=0".to_owned()]);
+    let more: Vec<&str> = more.iter().map(String::as_str).collect();
+    let mut user = case.server.user(NUMBER);
+    user.make("Default/c1");
+    let message = |id: &str| {
+        json!({
+            "message_id": id, "from": "tel:+15145550199", "kind": "pager", "content_type": "text/plain",
+            "body": "hello", "conversation_id": "c1",
+        })
+    };
+    let daemon = Process::start(&data, &more);
+    let cursor = data.join("sinks/imap");
+    let not_begun = std::fs::read(&cursor).unwrap();
+    let rules = json!({ "rules": [{ "name": "history", "actions": ["allow-offline-storage"] }] });
+    tell(&daemon, "1", "cpm.preferences.changed.v1", &rules);
+    let phone = json!({
+        "registration": "initial", "device": { "instance": "phone1" }, "features": ["oma.cpm.msg"],
+        "expires_at": "2099-01-01T00:00:00Z",
+    });
+    tell(&daemon, "2", "cpm.ims.registered.v1", &phone);
+    tell(&daemon, "3", "cpm.message.submitted.v1", &message("m1"));
+
+    let deliveries = || -> Vec<Value> {
+        let page: Value = serde_json::from_str(&daemon.get("/v1/deliveries").1).unwrap();
+        let all = page["events"].as_array().cloned().unwrap_or_default();
+        all.into_iter().filter(|event| event["type"] == "cpm.delivery.requested.v1").collect()
+    };
+    until("it is to be delivered", || !deliveries().is_empty());
+    let delivery = deliveries().remove(0);
+    assert_eq!(delivery["data"]["message_id"], "m1");
+    let outcome = json!({ "attempt_id": delivery["data"]["attempt_id"], "outcome": "delivered" });
+    tell(&daemon, "4", "cpm.delivery.outcome.v1", &outcome);
+    let (_, why) = daemon.get("/v1/messages/m1/why");
+    assert!(why.contains("delivered"), "{why}");
+    until("it is recorded", || daemon.get("/metrics").1.contains(&kept(1)));
+    assert_eq!(deliveries().len(), 1);
+    assert_eq!(user.flags("Default/c1"), [(1, String::new())]);
+
+    // It was killed before it had noted what it had done.
+    daemon.kill();
+    std::fs::write(&cursor, not_begun).unwrap();
+    let daemon = Process::start(&data, &more);
+    tell(&daemon, "5", "cpm.message.submitted.v1", &message("m2"));
+    let records = || case.server.user(NUMBER).flags("Default/c1").len();
+    until("both are recorded", || daemon.get("/metrics").1.contains(&kept(2)));
+    daemon.stop();
+    assert_eq!(records(), 2);
 }
 
 /// Wrong configuration ends the daemon before it does anything, and says which key.
@@ -116,6 +153,33 @@ fn a_daemon_without_its_store_does_not_start() {
         assert_eq!(ended.status.code(), Some(78), "{sets:?}: {said}");
         assert!(said.contains(says), "{sets:?}: {said}");
     }
+}
+
+/// What the daemon is told of the store.
+fn sets(case: &Case) -> Vec<String> {
+    let password = case.server.directory.join("password");
+    let sets = [
+        format!("imap.server=127.0.0.1:{}", case.server.port),
+        "imap.security=plain".to_owned(),
+        "imap.login={msisdn}*deferd".to_owned(),
+        format!("imap.password_file={}", password.display()),
+        "sinks.imap=true".to_owned(),
+    ];
+    sets.into_iter().flat_map(|set| ["--set".to_owned(), set]).collect()
+}
+
+fn tell(daemon: &Process, id: &str, kind: &str, data: &Value) {
+    let event = json!({
+        "specversion": "1.0", "id": id, "source": "/test", "type": kind,
+        "subject": format!("tel:{NUMBER}"), "data": data,
+    });
+    let (status, said) = daemon.post(&event.to_string()).unwrap();
+    assert_eq!(status, 202, "{kind}: {said}");
+}
+
+/// How metrics say that so many requests to store are done.
+fn kept(count: u32) -> String {
+    format!("deferd_sink_sent_total{{sink=\"imap\",result=\"ok\"}} {count}\n")
 }
 
 fn stop(sinks: Vec<SinkHandle>) {

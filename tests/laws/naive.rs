@@ -10,7 +10,7 @@ use deferd::domain::message::{Content, Interwork};
 use deferd::domain::policy::{AccessSwitch, Policy, SmsMode};
 use deferd::domain::reachability::{DeviceId, SlotState};
 use deferd::domain::time::Timestamp;
-use deferd::domain::user::{Contact, Deferred, Device, Leg, UcnState, User};
+use deferd::domain::user::{Contact, Deferred, Device, Leg, StoredRule, UcnState, User};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -90,11 +90,25 @@ impl<'a> Naive<'a> {
     fn excluded(&self, contact: &Contact, content: &Content) -> bool {
         let Some(prefs) = &self.user.prefs else { return false };
         let Some(profile) = &contact.profile else { return false };
+        // The world's senders have numbers, and a number is of no domain.
+        let from = &*content.from;
+        let named = |rule: &StoredRule| match &rule.senders {
+            None => false,
+            Some(senders) => {
+                senders.one.iter().any(|one| **one == *from)
+                    || senders.many.iter().any(|many| {
+                        many.domain.is_none() && many.except.iter().all(|one| **one != *from)
+                    })
+            }
+        };
         prefs.rules.iter().any(|rule| {
             rule.profiles.iter().any(|p| p == profile)
                 && rule.actions.contains(&Action::AllowRejectInvite)
                 && (rule.kinds.is_empty() || rule.kinds.contains(&content.kind))
-                && (rule.senders.is_empty() || rule.senders.iter().any(|s| **s == *content.from))
+                && (rule.senders.is_none() || named(rule))
+                && !(rule.other_identity && prefs.rules.iter().any(named))
+                && (content.more.as_ref().is_some_and(|more| more.anonymous)
+                    || !rule.anonymous_request)
                 && rule.valid_from.is_none_or(|from| self.now >= from)
                 && rule.valid_until.is_none_or(|until| self.now < until)
         })

@@ -22,6 +22,7 @@ use deferd::domain::policy::{
     Accept202, AccessSwitch, FirstTry, ImsiChange, OnStoreFailure, Policy, SmsMode, SmsReports,
     UnknownSms,
 };
+use deferd::domain::senders::Many;
 use deferd::domain::time::Timestamp;
 use deferd::domain::user::User;
 
@@ -510,7 +511,7 @@ impl World {
             in_reply_to_contribution_id: None,
             headers: BTreeMap::new(),
             asserted_from: None,
-            anonymous: false,
+            anonymous: self.random.percent(20),
             imdn_route: Vec::new(),
             interwork,
             interworkable: self.random.maybe(15, &[true, false]),
@@ -575,7 +576,7 @@ impl World {
             cpm_capable: self.random.maybe(15, &[true, true, false]),
             aliases: if self.random.percent(5) { vec![text("tel:+15145550199")] } else { vec![] },
             imsi: self.random.maybe(6, &["302720123456789", "302720123456780"]).map(text),
-            profile: self.random.maybe(20, &["work", "home"]).map(text),
+            profile: self.random.maybe(30, &["work", "home"]).map(text),
             access: None,
             user_agent: None,
             call_id: dialog.then(|| text("call-1")),
@@ -676,12 +677,22 @@ impl World {
         let mut rules = Vec::new();
         for name in ["away", "night"] {
             if self.random.flip() {
+                let profile = self.random.maybe(30, &["work"]);
+                // Of a client's profile nothing else is heard (8a).
+                let excludes = profile.is_some() && self.random.percent(70);
                 rules.push(Rule {
                     name: name.into(),
-                    actions: vec![self.random.pick(&actions)],
+                    actions: if excludes {
+                        vec![Action::AllowRejectInvite]
+                    } else {
+                        vec![self.random.pick(&actions)]
+                    },
                     kinds: self.random.maybe(30, &[Kind::Pager, Kind::Imdn]).into_iter().collect(),
                     senders: self.random.maybe(30, &SENDERS).map(Box::from).into_iter().collect(),
-                    profiles: self.random.maybe(30, &["work"]).map(Box::from).into_iter().collect(),
+                    many: if self.random.percent(30) { vec![self.many()] } else { Vec::new() },
+                    other_identity: self.random.percent(20),
+                    anonymous_request: self.random.percent(20),
+                    profiles: profile.map(Box::from).into_iter().collect(),
                     valid_from: self.soon(20),
                     valid_until: self.soon(30),
                 });
@@ -708,6 +719,19 @@ impl World {
                 .unwrap_or_default(),
             ..PreferencesChanged::default()
         }))
+    }
+
+    fn many(&mut self) -> Many {
+        Many {
+            domain: self.random.maybe(30, &["ham.example"]).map(Box::from),
+            except: self.random.maybe(60, &SENDERS).map(Box::from).into_iter().collect(),
+            except_domains: self
+                .random
+                .maybe(30, &["spam.example"])
+                .map(Box::from)
+                .into_iter()
+                .collect(),
+        }
     }
 
     fn hand(&mut self) -> Fact<'static> {

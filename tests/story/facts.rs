@@ -303,15 +303,7 @@ fn rule(words: &mut Words<'_>) -> Result<Rule, String> {
         "dnd" => Action::AllowDoNotDisturb,
         other => return Err(format!("a rule to {other}?")),
     };
-    let mut rule = Rule {
-        name,
-        actions: vec![action],
-        kinds: Vec::new(),
-        senders: Vec::new(),
-        profiles: Vec::new(),
-        valid_from: None,
-        valid_until: None,
-    };
+    let mut rule = Rule { name, actions: vec![action], ..Rule::default() };
     loop {
         if words.eat("from") {
             rule.senders.push(sender(words.must("from whom")?).into());

@@ -263,6 +263,51 @@ pub enum UserAction {
     Release(UserChange),
     /// Try a user's messages once more now, whatever is believed of the phone
     Retry(UserChange),
+    /// What a user prefers, as an XDM server has it
+    Preferences(UserPreferences),
+}
+
+/// `deferd user preferences`.
+#[derive(Debug, clap::Args)]
+pub struct UserPreferences {
+    /// What about them
+    #[command(subcommand)]
+    pub action: PreferencesAction,
+}
+
+/// What may be done about a user's preferences.
+#[derive(Debug, Subcommand)]
+pub enum PreferencesAction {
+    /// Replace the rules (`ruleset`), or the senders that are refused (`resource-lists`)
+    Set(PreferencesSet),
+}
+
+/// `deferd user preferences set`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+What it would do to a message: deferd pager --explain MESSAGE --preferences FILE
+
+Exit codes: 0 taken; 1 refused, or the document is none; 2 it could not be asked.
+
+Examples:
+  deferd user preferences set +15145550100 rules.xml
+  curl -s https://xdms.example/…/index | deferd user preferences set tel:+15145550100 -")]
+pub struct PreferencesSet {
+    /// The user, in any form
+    #[arg(value_name = "USER")]
+    pub user: String,
+
+    /// The XDM document; `-`: standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the help of each argument is its own")]
+    pub toward: Toward,
+
+    /// How the answer is written
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
 }
 
 /// `deferd user show`.

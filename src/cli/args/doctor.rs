@@ -21,6 +21,10 @@ pub struct Doctor {
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
 
+    /// Log in at the message store as this user, by the keys of [imap]
+    #[arg(long, value_name = "ADDRESS")]
+    pub user: Option<String>,
+
     /// How the answer is written
     #[arg(long, short, value_enum, default_value_t = ShowAs::Table)]
     pub output: ShowAs,
@@ -37,10 +41,10 @@ impl Doctor {
 
 const DOCTOR_HELP: &str = "\
 Looks at configuration, data directory, disk, clock, port, token and limits, with log = \"kafka\" at
-the cluster and its topics too, and says of each whether it is ok, a warning, bad, or not to be
-told from here, and what to do. It changes nothing: to time the disk it writes a file of 80 KiB in
-the data directory, or where that would be made, and removes it. Run it as the user that runs the
-daemon, before the first start and whenever something is odd.
+the cluster and its topics too, with imap.server at the message store, and says of each whether it
+is ok, a warning, bad, or not to be told from here, and what to do. It changes nothing: to time the
+disk it writes a file of 80 KiB in the data directory, or where that would be made, and removes it.
+Run it as the user that runs the daemon, before the first start and whenever something is odd.
 
 Exit codes: 0 nothing is bad; 1 something is.
 

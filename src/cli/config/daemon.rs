@@ -8,11 +8,12 @@ use serde_json::Value;
 use crate::domain::policy::Expected;
 
 /// The keys of these tables, and what each may be.
-pub(super) const KEYS: [(&str, Expected); 23] = [
+pub(super) const KEYS: [(&str, Expected); 24] = [
     ("run.data_dir", PATH),
     ("run.stop_seconds", seconds(1, 3600)),
     ("http.listen", SOCKET),
     ("http.token_file", PATH),
+    ("http.callers_file", PATH),
     ("http.max_body_bytes", bytes(4096, 268_435_456)),
     ("http.max_connections", Expected::Number { unit: "", from: 1, to: 65_536 }),
     ("http.timeout_seconds", seconds(1, 600)),
@@ -86,6 +87,8 @@ pub struct Http {
     pub listen: std::net::SocketAddr,
     /// A file that holds the bearer token; empty: none is asked for.
     pub token_file: PathBuf,
+    /// A file that holds the tokens of gateways, application servers and users; empty: none.
+    pub callers_file: PathBuf,
     /// How large the body of one request may be, in bytes.
     pub max_body_bytes: u64,
     /// How many connections may be open at once.
@@ -193,6 +196,7 @@ impl Default for Http {
         Self {
             listen: std::net::SocketAddr::from(([127, 0, 0, 1], 7373)),
             token_file: PathBuf::new(),
+            callers_file: PathBuf::new(),
             max_body_bytes: 16 << 20,
             max_connections: 4096,
             timeout_seconds: 30,

@@ -12,11 +12,13 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 mod daemon;
+mod front;
 mod imap;
 mod kafka;
 mod origin;
 
 pub use daemon::{Embedded, Http, LogFormat, LogKind, LogLevel, Logging, Run, Sinks};
+pub use front::Cpm;
 pub use imap::{Imap, ImapSecurity};
 pub use kafka::{Kafka, LostInputs, Property, SaslMechanism, Security, is_passed};
 pub use origin::Origin;
@@ -42,6 +44,8 @@ pub struct Config {
     pub log: LogKind,
     /// What the operator decides about deliveries.
     pub policy: Policy,
+    /// Who we are to others, and whom we believe what.
+    pub cpm: Cpm,
     /// The procedure for a MESSAGE that comes in.
     pub pager: ServicePolicy,
     /// How event reports are read.
@@ -231,7 +235,7 @@ pub fn keys() -> impl Iterator<Item = (String, Expected)> {
     let owned = |&(name, expected): &(&str, Expected)| (name.to_owned(), expected);
     let policy = KEYS.iter().map(|key| (format!("policy.{}", key.name), key.expected));
     let daemon = daemon::KEYS.iter().chain(&imap::KEYS).chain(&daemon::LOGGING);
-    let groups = groups.iter().chain(daemon).chain(&kafka::KEYS).map(owned);
+    let groups = front::KEYS.iter().chain(groups).chain(daemon).chain(&kafka::KEYS).map(owned);
     top.iter().map(owned).chain(policy).chain(groups)
 }
 
@@ -271,7 +275,7 @@ impl Layers {
             return self.unknown(key, &value, origin);
         };
         let admitted = value.admitted(expected);
-        let tables = [daemon::admits, imap::admits, kafka::admits];
+        let tables = [daemon::admits, front::admits, imap::admits, kafka::admits];
         let Some(admitted) =
             admitted.filter(|value| tables.iter().all(|admits| admits(expected, value)))
         else {
@@ -357,6 +361,7 @@ impl Default for Config {
             max_input_bytes: 262_144,
             log: LogKind::Embedded,
             policy: Policy::default(),
+            cpm: Cpm::default(),
             pager: ServicePolicy::default(),
             xml: Xml::default(),
             imdn: Imdn::default(),

@@ -63,15 +63,15 @@ fn secrets(kafka: &Kafka) -> Vec<Finding> {
         ("kafka.key_file", &kafka.key_file),
     ];
     let named = files.into_iter().filter(|(_, path)| !path.as_os_str().is_empty());
-    named.filter_map(|(key, path)| secret(key, path)).collect()
+    named.filter_map(|(key, path)| secret(CHECK, key, path)).collect()
 }
 
 /// One that is not there is told by who reads it.
-fn secret(key: &str, path: &Path) -> Option<Finding> {
+pub(super) fn secret(check: &'static str, key: &str, path: &Path) -> Option<Finding> {
     let mode = fs::metadata(path).ok()?.permissions().mode() & 0o7777;
     let shown = path.display();
     (mode & 0o004 != 0).then(|| {
         let says = format!("{key}: everybody may read {shown}, mode {mode:o}");
-        Finding::bad(CHECK, says, format!("chmod o= {shown}, and change the secret"))
+        Finding::bad(check, says, format!("chmod o= {shown}, and change the secret"))
     })
 }

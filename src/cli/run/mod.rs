@@ -33,9 +33,13 @@ use super::config::{Config, ConfigError, Loaded, LogKind};
 use super::lines::Lines;
 use super::measures::{self, Registry};
 use super::{Answer, BadConfig, args, settings};
+use crate::domain::address::Home;
+use crate::edge::front::{Front, canonical};
 use crate::edge::http::{self, Feeds, ROUTES, Site, Token};
 use crate::edge::imap::Imap;
+use crate::edge::reach::Reach;
 use crate::edge::sink;
+use crate::edge::store::MessageStore;
 use crate::engine::intake::Intake;
 use crate::engine::ports::Clock;
 use crate::engine::shard::Desks;
@@ -76,7 +80,7 @@ pub(super) fn run(
     let loaded = config.map_err(|error| BadConfig(error.into()))?;
     let mut settings = settings(&loaded).map_err(BadConfig)?;
     let config = &loaded.config;
-    let token = token(config).map_err(BadConfig)?;
+    let token = token(config, &settings.reader.home).map_err(BadConfig)?;
     sinks::check(config).map_err(BadConfig)?;
     let store = config.imap.store().map_err(|error| BadConfig(error.into()))?;
     logging::begin(&config.logging, random()?);
@@ -153,9 +157,21 @@ pub(super) fn run(
     let stopping = Arc::new(AtomicBool::new(false));
     registry.routes(&ROUTES.iter().map(|(_, route, _)| *route).collect::<Vec<_>>());
     registry.gauge(&measures::START, &[]).set(measures::seconds(WallClock.now()));
-    let site = Site {
+    let reach = Reach {
         intake: Arc::clone(&intake),
         desks: Arc::clone(&backend.desks),
+        patience: Duration::from_secs(config.http.timeout_seconds.into()),
+    };
+    let front = Arc::new(Front::new(
+        reach.clone(),
+        settings.reader.clone(),
+        Arc::new(clock.clone()),
+        store.clone().map(|store| store as Arc<dyn MessageStore>),
+        config.front(&settings.reader.home),
+    ));
+    let site = Site {
+        reach,
+        front: Arc::clone(&front),
         journals: Arc::clone(&backend.journals),
         feeds: backend.feeds.clone(),
         reader: settings.reader.clone(),
@@ -204,6 +220,7 @@ pub(super) fn run(
         shards: &shards,
         switches: &switches,
         token: &token,
+        front: &front,
         sinks: &sinks,
         store: store.as_deref(),
         registry: &registry,
@@ -267,6 +284,7 @@ struct Running<'a> {
     shards: &'a Shards,
     switches: &'a Switches,
     token: &'a Token,
+    front: &'a Front,
     sinks: &'a Sinks,
     store: Option<&'a Imap>,
     registry: &'a Registry,
@@ -313,11 +331,14 @@ impl Running<'_> {
     fn reload(&self, load: Load<'_>) {
         let read = || -> anyhow::Result<_> {
             let loaded = load()?;
-            read_token(&loaded.config.http.token_file, self.token)?;
-            settings(&loaded)
+            let settings = settings(&loaded)?;
+            let home = &settings.reader.home;
+            read_tokens(&loaded.config, home, self.token)?;
+            Ok((loaded.config.front(home), settings))
         };
         match read() {
-            Ok(settings) => {
+            Ok((rules, settings)) => {
+                self.front.set_rules(rules);
                 let policy = self.switches.configure(settings.policy);
                 tracing::info!(policy = policy.digest(), "configuration read again");
                 self.shards.change_policy(&policy, None);
@@ -332,7 +353,7 @@ impl Running<'_> {
 }
 
 /// What a client must show. Whoever can be reached from outside this machine needs one.
-fn token(config: &Config) -> anyhow::Result<Arc<Token>> {
+fn token(config: &Config, home: &Home) -> anyhow::Result<Arc<Token>> {
     let listen = config.http.listen;
     if config.http.token_file.as_os_str().is_empty() && http::needs_token(listen) {
         bail!(
@@ -341,17 +362,29 @@ fn token(config: &Config) -> anyhow::Result<Arc<Token>> {
         );
     }
     let token = Arc::new(Token::default());
-    read_token(&config.http.token_file, &token)?;
+    read_tokens(config, home, &token)?;
     Ok(token)
 }
 
-fn read_token(file: &Path, token: &Token) -> anyhow::Result<()> {
-    if file.as_os_str().is_empty() {
+/// Reads the token of those who may ask everything, and the callers' list.
+fn read_tokens(config: &Config, home: &Home, token: &Token) -> anyhow::Result<()> {
+    let text = |key: &str, file: &Path| {
+        std::fs::read_to_string(file)
+            .with_context(|| format!("{key}: cannot read {}", file.display()))
+    };
+    let (own, callers) = (&config.http.token_file, &config.http.callers_file);
+    let list = match callers.as_os_str().is_empty() {
+        true => String::new(),
+        false => text("http.callers_file", callers)?,
+    };
+    token
+        .set_callers(&list, |address| canonical(address, home))
+        .with_context(|| format!("http.callers_file {}", callers.display()))?;
+    if own.as_os_str().is_empty() {
         return Ok(());
     }
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("http.token_file: cannot read {}", file.display()))?;
-    token.set(&text).with_context(|| format!("http.token_file {}", file.display()))
+    let own_text = text("http.token_file", own)?;
+    token.set(&own_text).with_context(|| format!("http.token_file {}", own.display()))
 }
 
 /// Tells systemd, where it listens.

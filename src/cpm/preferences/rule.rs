@@ -1,9 +1,8 @@
 //! What a user prefers, as the policy document of the XDM server says it.
 //!
 //! The reader stands beside this; [`Rule::recorded`] makes of a rule what `cpm.preferences.changed`
-//! keeps, which is what the procedure asks. The record can say less than a document: no service but CPM, one
-//! period a rule, senders one by one; what it cannot say is refused. Words shared with the record are its own:
-//! [`Action`], `Kind`.
+//! keeps, which is what the procedure asks: rules of CPM alone, one for each period. Words shared with the record
+//! are its own: [`Action`], `Kind`, [`Senders`].
 //!
 //! Source: OMA CPM 2.1 change requests, 8.3.1.1; RFC 4745 (conditions and how they combine); RFC 4826
 //! (lists); `rules.md` SEED0-52 to SEED0-66, A-19, A-25, A-47.
@@ -12,6 +11,7 @@ use std::collections::BTreeSet;
 
 use crate::domain::input::{self, Action};
 use crate::domain::message::Kind;
+use crate::domain::senders::Senders;
 use crate::domain::time::Timestamp;
 
 /// The enabler whose rules are ours (SEED0-53); documents write it in any case.
@@ -38,10 +38,10 @@ pub struct Conditions {
     /// `upp-list`: names of User Preference Profiles. Not empty: the rule speaks of clients with such an
     /// active profile, in 8a alone. Names compare exactly.
     pub profiles: Vec<Box<str>>,
-    /// `identity`: senders, of which one match is enough. `None`: no such condition. An empty list
-    /// matches nobody.
-    pub senders: Option<Vec<Identity>>,
-    /// `other-identity`: holds for a sender whom no rule of the document names by `identity`.
+    /// `identity`: whom it names. `None`: no such condition.
+    pub senders: Option<Senders>,
+    /// `other-identity`: holds for a sender whom no rule of the document names by `identity`, be that rule
+    /// about another service, or such that it never matches.
     pub other_identity: bool,
     /// `anonymous-request`: holds if the sender wants anonymity (as in step 2).
     pub anonymous: bool,
@@ -77,31 +77,6 @@ pub enum Medium {
     Other(Box<str>),
 }
 
-/// Senders that an `identity` condition means.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Identity {
-    /// `one`: this sender. As the records hold senders: the canonical address
-    /// ([`Address`](crate::domain::address::Address)), or the text as it stands where that is none (a
-    /// short code, a name).
-    One(Box<str>),
-    /// `many`: all senders with an identity, but for the exceptions.
-    Many {
-        /// Only those of this domain, in lower case. A number has none, also where it came in a SIP URI.
-        domain: Option<Box<str>>,
-        /// `except`.
-        except: Vec<Except>,
-    },
-}
-
-/// Whom a `many` does not mean.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Except {
-    /// This sender, as [`Identity::One`] has it.
-    One(Box<str>),
-    /// All of this domain, in lower case.
-    Domain(Box<str>),
-}
-
 /// A stretch of time: `from` belongs to it, `until` does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Period {
@@ -124,48 +99,14 @@ pub struct Actions {
     pub unknown: Vec<Box<str>>,
 }
 
-/// Why the record `cpm.preferences.changed` cannot keep a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Beyond {
-    /// `many` with a domain or exceptions.
-    #[error("it names senders by domain or exception, expected each sender by itself")]
-    Senders,
-    /// `other-identity`.
-    #[error("it is about senders that no other rule names, expected each sender by itself")]
-    OtherIdentity,
-    /// `anonymous-request`.
-    #[error("it is about anonymous senders, which a record does not tell apart")]
-    Anonymous,
-}
-
 impl Rule {
     /// The rule as the record holds it: one for each of its periods, none if it never matches a CPM
     /// message. The rule's own `forward_to` stands in the record beside the rules: the caller sees to it.
-    ///
-    /// # Errors
-    ///
-    /// [`Beyond`] names the condition that a record has no field for: refuse the document.
-    pub fn recorded(&self) -> Result<Vec<input::Rule>, Beyond> {
+    #[must_use]
+    pub fn recorded(&self) -> Vec<input::Rule> {
         let conditions = &self.conditions;
         if !conditions.can_hold() || !conditions.is_of_cpm() {
-            return Ok(Vec::new());
-        }
-        if conditions.anonymous {
-            return Err(Beyond::Anonymous);
-        }
-        if conditions.other_identity {
-            return Err(Beyond::OtherIdentity);
-        }
-        let mut senders = Vec::new();
-        for identity in conditions.senders.iter().flatten() {
-            match identity {
-                Identity::One(sender) => senders.push(sender.clone()),
-                Identity::Many { domain: None, except } if except.is_empty() => {
-                    senders.clear();
-                    break;
-                }
-                Identity::Many { .. } => return Err(Beyond::Senders),
-            }
+            return Vec::new();
         }
         let kinds = match &conditions.media {
             None => Vec::new(),
@@ -173,7 +114,7 @@ impl Rule {
                 let kinds: Vec<Kind> =
                     Medium::KINDS.into_iter().filter(|kind| media.covers(*kind)).collect();
                 match kinds.len() {
-                    0 => return Ok(Vec::new()),
+                    0 => return Vec::new(),
                     all if all == Medium::KINDS.len() => Vec::new(),
                     _ => kinds,
                 }
@@ -187,15 +128,16 @@ impl Rule {
         };
         let actions: Vec<Action> = self.actions.allowed.iter().copied().filter(counts).collect();
         let rule = |valid_from, valid_until| input::Rule {
-            name: self.id.clone(),
             actions: actions.clone(),
             kinds: kinds.clone(),
-            senders: senders.clone(),
             profiles: conditions.profiles.clone(),
+            other_identity: conditions.other_identity,
+            anonymous_request: conditions.anonymous,
             valid_from,
             valid_until,
+            ..self.naming()
         };
-        Ok(match &conditions.validity {
+        match &conditions.validity {
             None => vec![rule(None, None)],
             Some(periods) => {
                 let told = |period: &Period| {
@@ -205,7 +147,13 @@ impl Rule {
                 };
                 periods.iter().map(told).collect()
             }
-        })
+        }
+    }
+
+    /// A rule that does nothing, and names whom this one names: for the `other-identity` of others.
+    pub(super) fn naming(&self) -> input::Rule {
+        let Senders { one, many } = self.conditions.senders.clone().unwrap_or_default();
+        input::Rule { name: self.id.clone(), senders: one, many, ..input::Rule::default() }
     }
 }
 
@@ -278,23 +226,6 @@ impl Medium {
     }
 }
 
-impl Identity {
-    /// Whether it means this sender, in the form of [`Identity::One`].
-    #[must_use]
-    pub fn means(&self, sender: &str) -> bool {
-        match self {
-            Self::One(one) => **one == *sender,
-            Self::Many { domain, except } => {
-                domain.as_ref().is_none_or(|domain| domain_of(sender) == Some(&**domain))
-                    && !except.iter().any(|except| match except {
-                        Except::One(one) => **one == *sender,
-                        Except::Domain(domain) => domain_of(sender) == Some(&**domain),
-                    })
-            }
-        }
-    }
-}
-
 impl Period {
     /// Whether an instant lies in it.
     #[must_use]
@@ -303,16 +234,12 @@ impl Period {
     }
 }
 
-/// The host of a canonical SIP URI, without its port; numbers and names have none.
-fn domain_of(sender: &str) -> Option<&str> {
-    let (_, place) = sender.strip_prefix("sip:")?.rsplit_once('@')?;
-    let end = place.find(']').map_or_else(|| place.find(':'), |end| Some(end + 1));
-    place.get(..end.unwrap_or(place.len()))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use super::*;
+    use crate::domain::senders::Many;
 
     /// SEED0-53: a rule counts in step 4 if it names both the enabler, in any case, and the medium.
     #[test]
@@ -327,45 +254,20 @@ mod tests {
         assert!(!conditions.is_of_cpm() && conditions.is_of_standalone());
     }
 
-    /// RFC 4745 7.1: domains and exceptions.
-    #[test]
-    fn everybody_but_the_spammers() {
-        let many = |domain: Option<&str>, except| Identity::Many {
-            domain: domain.map(Into::into),
-            except,
-        };
-        let but =
-            vec![Except::Domain("spam.example".into()), Except::One("tel:+15145550101".into())];
-        let everybody = many(None, but);
-        for (sender, meant) in [
-            ("tel:+15145550100", true),
-            ("tel:+15145550101", false),
-            ("sip:eve@spam.example", false),
-            ("sip:eve@spam.example:5080", false),
-            ("sip:bob@ham.example", true),
-            ("INFO", true),
-        ] {
-            assert_eq!(everybody.means(sender), meant, "{sender}");
-        }
-        let ours = many(Some("ham.example"), vec![]);
-        assert!(ours.means("sip:bob@ham.example") && !ours.means("tel:+15145550100"));
-        assert!(many(Some("[2001:db8::1]"), vec![]).means("sip:bob@[2001:db8::1]:5080"));
-    }
-
     /// A condition that nobody can judge never holds, and neither does an empty list.
     #[test]
     fn what_is_not_understood_matches_nothing() {
         let nothing = [
             Conditions { unknown: vec!["moon-phase".into()], ..Conditions::default() },
             Conditions { spheres: vec!["work".into()], ..Conditions::default() },
-            Conditions { senders: Some(vec![]), ..Conditions::default() },
+            Conditions { senders: Some(Senders::default()), ..Conditions::default() },
             Conditions { validity: Some(vec![]), ..Conditions::default() },
         ];
         for conditions in nothing {
             assert!(!conditions.can_hold(), "{conditions:?}");
             let mut rule = Rule { conditions, ..a_rule() };
             rule.conditions.services = a_rule().conditions.services;
-            assert_eq!(rule.recorded(), Ok(vec![]));
+            assert_eq!(rule.recorded(), vec![]);
         }
     }
 
@@ -373,7 +275,7 @@ mod tests {
     #[test]
     fn the_record_keeps_what_it_has_fields_for() {
         let rule = a_rule();
-        let recorded = rule.recorded().unwrap();
+        let recorded = rule.recorded();
         assert_eq!(recorded.len(), 2);
         for (recorded, period) in recorded.iter().zip(a_rule().conditions.validity.unwrap()) {
             let expected = input::Rule {
@@ -381,26 +283,23 @@ mod tests {
                 actions: vec![Action::AllowDefer],
                 kinds: vec![Kind::Pager, Kind::Large, Kind::Imdn],
                 senders: vec!["tel:+15145550101".into()],
-                profiles: Vec::new(),
                 valid_from: Some(period.from),
                 valid_until: Some(period.until),
+                ..input::Rule::default()
             };
             assert_eq!(*recorded, expected);
         }
 
         let mut far = rule;
-        far.conditions.senders = Some(vec![Identity::Many { domain: None, except: vec![] }]);
-        assert!(far.recorded().unwrap().iter().all(|rule| rule.senders.is_empty()));
-        far.conditions.senders =
-            Some(vec![Identity::Many { domain: Some("x.org".into()), except: vec![] }]);
-        assert_eq!(far.recorded(), Err(Beyond::Senders));
-        far.conditions.anonymous = true;
-        assert_eq!(far.recorded(), Err(Beyond::Anonymous));
-        far.conditions.anonymous = false;
-        far.conditions.other_identity = true;
-        assert_eq!(far.recorded(), Err(Beyond::OtherIdentity));
+        let many = Many { domain: Some("x.example".into()), ..Many::default() };
+        far.conditions.senders = Some(Senders { one: vec![], many: vec![many.clone()] });
+        (far.conditions.anonymous, far.conditions.other_identity) = (true, true);
+        for rule in far.recorded() {
+            assert!(rule.senders.is_empty() && rule.anonymous_request && rule.other_identity);
+            assert_eq!(rule.many, slice::from_ref(&many));
+        }
         far.conditions.services = Some(Listed::Only(vec!["POC".into()]));
-        assert_eq!(far.recorded(), Ok(vec![]));
+        assert_eq!(far.recorded(), vec![]);
     }
 
     /// SEED0-53, SEED0-59: without a medium a rule says nothing in step 4, and is heard in step 5.
@@ -410,7 +309,7 @@ mod tests {
         rule.conditions.media = None;
         rule.actions.allowed = [Action::AllowStore, Action::AllowDoNotDisturb].into();
 
-        let recorded = rule.recorded().unwrap();
+        let recorded = rule.recorded();
 
         assert!(recorded.iter().all(|rule| rule.actions == [Action::AllowDoNotDisturb]));
         assert_eq!(recorded.len(), 2);
@@ -426,7 +325,7 @@ mod tests {
             conditions: Conditions {
                 services: Some(Listed::Only(vec![CPM.into()])),
                 media: Some(Listed::Only(vec![Medium::StandaloneMessage])),
-                senders: Some(vec![Identity::One("tel:+15145550101".into())]),
+                senders: Some(Senders { one: vec!["tel:+15145550101".into()], many: vec![] }),
                 validity: Some(vec![period(1, 2), period(3, 4)]),
                 ..Conditions::default()
             },

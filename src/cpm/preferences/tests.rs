@@ -1,6 +1,7 @@
 //! Documents of users; helpers below.
 
 use super::*;
+use crate::domain::input;
 use crate::domain::message::Kind;
 
 const RULES: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
@@ -52,8 +53,12 @@ fn rules_are_read_as_their_user_wrote_them() {
     let media = Listed::Only(vec![Medium::StandaloneMessage, Medium::Other("video".into())]);
     assert_eq!(night.conditions.media, Some(media));
     let senders = night.conditions.senders.as_ref().unwrap();
-    assert_eq!(senders[0], Identity::One("tel:+15145550101".into()));
-    assert!(senders[1].means("sip:bad@spam.example") && !senders[1].means("sip:good@spam.example"));
+    let many = Many {
+        domain: Some("spam.example".into()),
+        except: vec!["sip:good@spam.example".into()],
+        except_domains: vec!["ham.example".into()],
+    };
+    assert_eq!(*senders, Senders { one: vec!["tel:+15145550101".into()], many: vec![many] });
     for (time, inside) in [
         ("2026-11-21T20:59:59Z", false),
         ("2026-11-21T21:00:00Z", true),
@@ -74,6 +79,47 @@ fn rules_are_read_as_their_user_wrote_them() {
     assert_eq!(pc.actions.allowed, [Action::AllowRejectInvite, Action::AllowForward].into());
     assert_eq!(pc.actions.forward_to.as_deref(), Some("tel:+15145550102"));
     assert_eq!(rules[2], Rule { id: "bare".into(), ..Rule::default() });
+}
+
+/// Whoever else a document names is no other, by whatever rule: of another service, or one that never
+/// matches. Without `other-identity` such rules are left out.
+#[test]
+fn others_are_whom_no_rule_of_the_document_names() {
+    let services =
+        |enabler: &str| format!("<service-list><service enabler='{enabler}'/></service-list>");
+    let identity = |who: &str| format!("<identity><one id='tel:+1514555010{who}'/></identity>");
+    let document = |others: &str| {
+        let (cpm, poc) = (services("CPM"), services("POC"));
+        let (one, two) = (identity("1"), identity("2"));
+        format!(
+            "<ruleset><rule id='others'><conditions>{cpm}<media-list><standalone-message/></media-list>\
+             {others}</conditions><actions><allow-store>true</allow-store></actions></rule>\
+             <rule id='poc'><conditions>{poc}{one}</conditions></rule>\
+             <rule id='moon'><conditions>{cpm}<moon-phase/>{two}</conditions><actions>\
+             <allow-forward>true</allow-forward></actions></rule>\
+             <rule id='bare'/></ruleset>"
+        )
+    };
+    let recorded = |others: &str| {
+        let Change::Set(rules) = Said::Rules(rules(&document(others))).change().rules else {
+            panic!("{others}")
+        };
+        let said = |rule: input::Rule| {
+            (rule.name.to_string(), rule.senders.concat(), rule.other_identity, rule.actions)
+        };
+        rules.into_iter().map(said).collect::<Vec<_>>()
+    };
+    let stores = || vec![Action::AllowStore];
+
+    assert_eq!(recorded(""), [("others".to_owned(), String::new(), false, stores())]);
+    assert_eq!(
+        recorded("<other-identity/>"),
+        [
+            ("others".to_owned(), String::new(), true, stores()),
+            ("poc".to_owned(), "tel:+15145550101".to_owned(), false, vec![]),
+            ("moon".to_owned(), "tel:+15145550102".to_owned(), false, vec![]),
+        ]
+    );
 }
 
 /// A-25: two names, one action; and each of the others has its own.

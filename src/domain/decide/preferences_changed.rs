@@ -75,13 +75,14 @@ impl Step<'_> {
         for m in &self.user.messages {
             let counts = keeps(m.content.kind, self.policy);
             let matching = view.matching(&m.content).filter(|_| counts);
-            let wanted: Vec<Hold> = matching.filter_map(hold_of).collect();
+            let wanted = matching.filter_map(hold_of).fold(Vec::new(), longest);
             for hold in m.holds.iter().filter(|hold| may_end(&hold.by)) {
                 if !wanted.iter().any(|wanted| wanted.by == hold.by) {
                     group(&mut over, hold.by.clone(), m.m());
                 }
             }
-            for hold in wanted.into_iter().filter(|wanted| !m.is_held_by(&wanted.by)) {
+            // A rule may hold on, and end at another time.
+            for hold in wanted.into_iter().filter(|wanted| !m.holds.contains(wanted)) {
                 group(&mut new, hold, m.m());
             }
         }
@@ -92,6 +93,15 @@ impl Step<'_> {
             self.emit(Event::HoldSet { ms, hold });
         }
     }
+}
+
+/// The holds of rules that match, each once: rules of one name are periods of one rule.
+fn longest(mut holds: Vec<Hold>, hold: Hold) -> Vec<Hold> {
+    match holds.iter_mut().find(|known| known.by == hold.by) {
+        Some(known) => known.until = known.until.zip(hold.until).map(|(one, other)| one.max(other)),
+        None => holds.push(hold),
+    }
+    holds
 }
 
 /// One event a hold, however many messages it is about.

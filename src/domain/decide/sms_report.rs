@@ -325,24 +325,26 @@ impl Step<'_> {
                 .sms_by_key(attempt.key, attempt.number)
                 .ok_or_else(|| self.ended_attempt(attempt.key));
         }
-        if let Some(id) = report.legacy_id.as_deref() {
-            let found = self.user.messages.iter().find_map(|m| {
-                let log =
-                    m.sms_log.iter().find(|log| log.ids.iter().any(|known| **known == *id))?;
-                Some(self.sms_from(m, log))
-            });
-            if let Some(sms) = found {
-                return Ok(sms);
-            }
+        if let Some(sms) = report.legacy_id.as_deref().and_then(|id| self.sms_by_legacy(id)) {
+            return Ok(sms);
         }
         let Some(message_id) = report.message_id.as_deref() else { return Err(Ignored::Orphan) };
-        // A-12 W: a gateway may name the attempt where the message id belongs.
+        // a gateway may name the attempt where the message id belongs, or an id of its own.
         if let Some(attempt) = AttemptName::parse(message_id)
             && let Some(sms) = self.sms_by_key(attempt.key, attempt.number)
         {
             return Ok(sms);
         }
-        self.sms_named(message_id, report.from.as_deref(), report.what)
+        let named = self.sms_named(message_id, report.from.as_deref(), report.what);
+        named.or_else(|why| self.sms_by_legacy(message_id).ok_or(why))
+    }
+
+    /// The attempt that the service centre knows by this id.
+    fn sms_by_legacy(&self, id: &str) -> Option<Sms> {
+        self.user.messages.iter().find_map(|m| {
+            let log = m.sms_log.iter().find(|log| log.ids.iter().any(|known| **known == *id))?;
+            Some(self.sms_from(m, log))
+        })
     }
 
     /// P-19, P-20: of the messages of this id the one with an SMS out; of it the newest attempt that
@@ -462,6 +464,26 @@ mod tests {
 
             assert_eq!(given.user.sms_slot, None);
         }
+    }
+
+    /// A gateway that knows one field for the id writes there what it has: message, attempt, legacy.
+    #[test]
+    fn an_id_of_any_kind_names_the_message() {
+        let attempt = sms_out().attempt("m1", 1, Access::Sms);
+        for id in ["m1", &*attempt, "smsc-7"] {
+            let mut given = sms_out();
+            let mut accepted = outcome(attempt.clone(), Outcome::Accepted, None);
+            accepted.legacy_ids = vec!["smsc-7".into()];
+            given.at(70, Fact::DeliveryOutcome(accepted)).unwrap();
+            let report = SmsReport { message_id: Some(id.into()), ..SmsReport::default() };
+
+            let events = given.words(100, Fact::SmsFailed(report));
+
+            assert!(events.contains(&"failed m1#1 absent".to_owned()), "{id}: {events:?}");
+        }
+        let mut given = sms_out();
+        let report = SmsReport { message_id: Some("smsc-8".into()), ..SmsReport::default() };
+        assert_eq!(given.at(100, Fact::SmsFailed(report)), Err(Ignored::Orphan));
     }
 
     /// Memory that stays full is asked after an hour, then every six; other ends begin anew. (T-15)

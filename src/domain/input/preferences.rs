@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::message::Kind;
+use super::super::senders::{Many, Senders};
 use super::super::time::{Timestamp, rfc3339};
 
 /// A field that is absent (stays), null (goes) or has a value.
@@ -118,7 +119,7 @@ pub enum Action {
 }
 
 /// A preference rule: conditions, all of which must hold, and actions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Rule {
     /// Its name, as holds and `why` tell it.
     pub name: Box<str>,
@@ -127,9 +128,18 @@ pub struct Rule {
     /// Only these kinds; empty: any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kinds: Vec<Kind>,
-    /// Only these senders; empty: any.
+    /// Only these senders, and those of `many`; both empty: any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub senders: Vec<Box<str>>,
+    /// Only these senders by domain or exception, and those of `senders`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub many: Vec<Many>,
+    /// Only senders whom no rule of the user's means by `senders` or `many`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub other_identity: bool,
+    /// Only senders who want to be anonymous.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub anonymous_request: bool,
     /// Only clients with one of these active profiles; such a rule matches clients, no messages.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub profiles: Vec<Box<str>>,
@@ -141,6 +151,15 @@ pub struct Rule {
     #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub valid_until: Option<Timestamp>,
+}
+
+impl Rule {
+    /// Whom it names; `None`: nobody in particular.
+    #[must_use]
+    pub fn named(&self) -> Option<Senders> {
+        let senders = Senders { one: self.senders.clone(), many: self.many.clone() };
+        Some(senders).filter(|senders| !senders.is_empty())
+    }
 }
 
 /// `cpm.preferences.changed`: merged into what is known, null deletes.

@@ -60,7 +60,7 @@ impl Default for ServicePolicy {
 #[derive(Clone, Debug, PartialEq)]
 pub struct PagerModeRequest {
     /// The message: its authenticated sender, its id, its kind (A-23: an IMDN by the outer or the wrapped
-    /// type), what the sender wants to hear.
+    /// type), what the sender wants to hear, whether the sender wants to stay unknown.
     pub content: Content,
     /// The CPM feature tags of `Accept-Contact`.
     pub tags: Caps,
@@ -68,8 +68,6 @@ pub struct PagerModeRequest {
     pub has_iari: bool,
     /// `User-Agent`.
     pub user_agent: Option<Box<str>>,
-    /// The sender wants to be anonymous: `Privacy: id`, an anonymous From, or no P-Asserted-Identity.
-    pub is_anonymous: bool,
 }
 
 /// Why a sender hears 403.
@@ -94,6 +92,16 @@ impl Refusal {
             Self::Version => "132 Version not supported",
             Self::Anonymity => "119 Anonymity not allowed",
             Self::Function => "122 Function not allowed",
+        }
+    }
+
+    /// In one word, for programs.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Version => "version-not-supported",
+            Self::Anonymity => "anonymity-not-allowed",
+            Self::Function => "function-not-allowed",
         }
     }
 
@@ -154,6 +162,26 @@ pub struct PagerModeDecision<'a> {
     pub trace: Vec<Line<'a>>,
 }
 
+impl PagerModeDecision<'_> {
+    /// The rule by which it is refused, if it is by one.
+    #[must_use]
+    pub fn refused_by(&self) -> Option<&str> {
+        let last = self.trace.last()?;
+        if let Said::Refused { rule, .. } = &last.said { *rule } else { None }
+    }
+}
+
+/// Why a request is not ours, by the services that it is for and whether it names an application of its
+/// own: nothing of it is read. (SEED0-49, SEED4-23)
+#[must_use]
+pub fn relayed(tags: Caps, has_iari: bool) -> Option<Said<'static>> {
+    if has_iari {
+        Some(Said::AnotherApplication)
+    } else {
+        (!tags.any_cpm()).then_some(Said::NotCpm)
+    }
+}
+
 /// Steps 1 to 4a, as a front runs them: `prefs` may be a copy.
 #[must_use]
 pub fn refusal(
@@ -164,7 +192,7 @@ pub fn refusal(
 ) -> Option<Refusal> {
     if !is_supported(request.user_agent.as_deref(), service) {
         Some(Refusal::Version)
-    } else if request.is_anonymous && !service.allow_anonymous {
+    } else if request.content.is_anonymous() && !service.allow_anonymous {
         Some(Refusal::Anonymity)
     } else if is_blacklisted(&request.content.from, prefs) || reject.is_some() {
         Some(Refusal::Function)
@@ -204,6 +232,21 @@ pub fn decide<'a>(
     PagerModeDecision { answer, acts: steps.acts, trace: steps.trace }
 }
 
+/// What the procedure says of a message that was let in, line by line, for a person; nothing where the
+/// user has no preferences.
+#[must_use]
+pub fn explain(view: &View<'_>, content: Content) -> Vec<String> {
+    if view.user.prefs.is_none() {
+        return Vec::new();
+    }
+    let tags = Caps::of(["oma.cpm.msg"]);
+    let request = PagerModeRequest { content, tags, has_iari: false, user_agent: None };
+    let decision = decide(&request, view, &ServicePolicy::default());
+    // Steps 1 to 4a are a front's, and one that has other rules let it in.
+    let passed = if decision.refused_by().is_some() { "; it was let in all the same" } else { "" };
+    decision.trace.iter().map(|line| format!("{line}{passed}")).collect()
+}
+
 /// What has been decided so far.
 struct Steps<'a> {
     acts: Vec<Act<'a>>,
@@ -222,8 +265,7 @@ impl<'a> Steps<'a> {
         service: &ServicePolicy,
     ) -> Answer {
         let content = &request.content;
-        if request.has_iari || !request.tags.any_cpm() {
-            let said = if request.has_iari { Said::AnotherApplication } else { Said::NotCpm };
+        if let Some(said) = relayed(request.tags, request.has_iari) {
             self.says(Stage::Trigger, said);
             return Answer::Relayed;
         }

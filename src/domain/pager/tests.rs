@@ -9,8 +9,9 @@ use crate::domain::input::{
     Action, Change, DoNotDisturb, Fact, ImsRegistered, Input, MessageSubmitted, PreferencesChanged,
     Rule, Told,
 };
-use crate::domain::message::Interwork;
+use crate::domain::message::{Interwork, More};
 use crate::domain::policy::Policy;
+use crate::domain::senders::Many;
 use crate::domain::time::Timestamp;
 use crate::domain::user::User;
 
@@ -160,7 +161,7 @@ fn what_is_refused_and_how() {
         assert_eq!(refused(&request, &service).is_none(), is_taken, "{user_agent}");
     }
     service = ServicePolicy::default();
-    request.is_anonymous = true;
+    request.content.more = Some(Box::new(More { anonymous: true, ..More::default() }));
     assert_eq!(refused(&request, &service), None);
     service.allow_anonymous = false;
     assert_eq!(refused(&request, &service), anonymity);
@@ -231,6 +232,61 @@ fn which_clients_get_it() {
             "8  not to work: rule `weekend` excludes its profile [SEED0-70]",
         ]
     );
+}
+
+/// RFC 4745 7.1: whom a rule is about. A sender whom another rule names is none of `other-identity`, though
+/// that rule does nothing; one who wants to be anonymous is named all the same, as step 3 has it.
+#[test]
+fn a_rule_is_about_whom_it_says() {
+    let about = |rule: Rule| {
+        let mut given = given(&[]);
+        let named = Rule { senders: vec!["tel:+15145550112".into()], ..self::rule("named", &[]) };
+        given.rules(&[
+            Rule { name: "about".into(), actions: vec![Action::AllowStore], ..rule },
+            named,
+        ]);
+        let stored = |from: &str, anonymous| {
+            let said = Fact::MessageSubmitted(Box::new(MessageSubmitted {
+                from: from.to_owned().into(),
+                anonymous,
+                ..submission(Kind::Pager)
+            }));
+            let Fact::MessageSubmitted(message) = &said else { unreachable!() };
+            let request = PagerModeRequest { content: message.content(), ..request(Kind::Pager) };
+            let decision = decide(&request, &given.view(), &ServicePolicy::default());
+            let events = step(&given.user, &given.input(said.clone()), given.at, &given.policy);
+            assert_eq!(of_engine(&events.unwrap()), of_procedure(&decision.acts), "{from}");
+            decision.answer == Answer::Stored
+        };
+        let people = [SENDER, "tel:+15145550112", "sip:bob@ham.example", "sip:eve@spam.example"];
+        (people.map(|from| stored(from, false)), people.map(|from| stored(from, true)))
+    };
+    let both = |stored: [bool; 4]| (stored, stored);
+    let many = |domain: Option<&str>, except: Option<&str>, except_domain: Option<&str>| Rule {
+        many: vec![Many {
+            domain: domain.map(Into::into),
+            except: except.into_iter().map(Into::into).collect(),
+            except_domains: except_domain.into_iter().map(Into::into).collect(),
+        }],
+        ..Rule::default()
+    };
+
+    assert_eq!(about(Rule::default()), both([true; 4]));
+    assert_eq!(about(many(None, None, None)), both([true; 4]));
+    assert_eq!(about(many(Some("ham.example"), None, None)), both([false, false, true, false]));
+    assert_eq!(about(many(None, Some(SENDER), None)), both([false, true, true, true]));
+    assert_eq!(about(many(None, None, Some("spam.example"))), both([true, true, true, false]));
+    let some = Rule { senders: vec![SENDER.into()], ..many(Some("spam.example"), None, None) };
+    assert_eq!(about(some), both([true, false, false, true]));
+
+    let others = Rule { other_identity: true, ..Rule::default() };
+    assert_eq!(about(others.clone()), both([true, false, true, true]));
+    let anonymous = Rule { anonymous_request: true, ..Rule::default() };
+    assert_eq!(about(anonymous), ([false; 4], [true; 4]));
+    // All conditions of a rule have to hold; whom a rule names itself is no other either.
+    let all = Rule { anonymous_request: true, ..others.clone() };
+    assert_eq!(about(all), ([false; 4], [true, false, true, true]));
+    assert_eq!(about(Rule { senders: vec![SENDER.into()], ..others }), both([false; 4]));
 }
 
 /// Whatever rules there are, the engine does with a submission what the procedure says of it.
@@ -330,15 +386,7 @@ fn given(actions: &[Action]) -> Given {
 }
 
 fn rule(name: &str, actions: &[Action]) -> Rule {
-    Rule {
-        name: name.into(),
-        actions: actions.to_vec(),
-        kinds: Vec::new(),
-        senders: Vec::new(),
-        profiles: Vec::new(),
-        valid_from: None,
-        valid_until: None,
-    }
+    Rule { name: name.into(), actions: actions.to_vec(), ..Rule::default() }
 }
 
 impl Given {
@@ -424,7 +472,6 @@ fn request(kind: Kind) -> PagerModeRequest {
         tags: Caps::of(["oma.cpm.msg"]),
         has_iari: false,
         user_agent: None,
-        is_anonymous: false,
     }
 }
 

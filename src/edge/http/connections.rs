@@ -28,8 +28,9 @@ use tokio::time::{Sleep, sleep, timeout};
 
 use super::feeds::LONGEST_WAIT;
 use super::refusal::Refusal;
-use super::routes::{is_open, router};
+use super::routes::{is_for_callers, is_open, router};
 use super::{Serving, Site};
+use crate::edge::front::Caller;
 
 /// Octets of a header.
 const HEADER_BYTES: usize = 16 << 10;
@@ -150,9 +151,15 @@ async fn connection(stream: TcpStream, serving: Arc<Serving>, router: Router) {
 }
 
 /// Answers one request, whatever happens to it.
-async fn answer(serving: &Serving, router: Router, request: Request<Incoming>) -> Response {
+async fn answer(serving: &Serving, router: Router, mut request: Request<Incoming>) -> Response {
     let site = &serving.site;
-    let response = if is_open(request.uri().path()) || site.token.admits(request.headers()) {
+    let path = request.uri().path();
+    let caller = site.token.caller(request.headers());
+    let is_known = matches!(caller, Some(Caller::Known(_)));
+    let response = if is_known && !is_open(path) && !is_for_callers(path) {
+        Refusal::not_for_callers().into_response()
+    } else if is_open(path) || caller.is_some() {
+        request.extensions_mut().insert(caller.unwrap_or(Caller::Trusted));
         let longest = site.limits.timeout * 2 + Duration::from_secs(LONGEST_WAIT);
         let routed = TowerToHyperService::new(router).call(request.map(Body::new));
         match timeout(longest, Caught(Box::pin(routed))).await {

@@ -3,7 +3,6 @@
 //! With Kafka it is checked whole before any of it is sent. Where the brokers fail in the middle some of
 //! it may be there, and the answer says that nobody knows.
 
-use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ use super::Serving;
 use super::body::whole;
 use super::forms::{Form, apart, form_of};
 use super::refusal::{Refusal, bytes_answer};
+use crate::edge::reach::Became;
 use crate::engine::intake::{Given, Settled};
 use crate::engine::ports::Fate;
 use crate::record::input::Rejected;
@@ -62,8 +62,7 @@ pub(super) async fn post(
     }
     let brief = head.uri.query().is_some_and(|query| query.split('&').any(|key| key == "brief"));
     let given = read(&serving, form, head.headers, body).await?;
-    let count = given.len();
-    let settled = if count == 0 { Vec::new() } else { taken(&serving, given).await? };
+    let settled = serving.site.reach.give(given).await?;
     Ok(answer(&settled, brief))
 }
 
@@ -124,26 +123,6 @@ fn checked(
     Err(refusal.with("events", serde_json::to_value(bad).unwrap_or_default()))
 }
 
-/// Hands events in, and waits until all are durable.
-async fn taken(serving: &Serving, given: Vec<Given>) -> Result<Vec<Settled>, Refusal> {
-    let (tell, told) = tokio::sync::oneshot::channel();
-    serving.site.intake.give(given, Box::new(move |settled| drop(tell.send(settled))))?;
-    match tokio::time::timeout(serving.site.limits.timeout, told).await {
-        Ok(Ok(Ok(settled))) => Ok(settled),
-        Ok(Ok(Err(why))) => Err(unknown(&why)),
-        Ok(Err(_)) => Err(unknown("the daemon is going down")),
-        Err(_) => Err(unknown("they are not durable yet")),
-    }
-}
-
-fn unknown(why: &str) -> Refusal {
-    let words = format!(
-        "{why}: these events may or may not be taken. Send them again with the same ids: what was \
-         taken is answered as a duplicate, or changes nothing"
-    );
-    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unknown", words).again_in(1)
-}
-
 #[derive(Serialize)]
 struct Answer<'a> {
     taken: usize,
@@ -153,42 +132,7 @@ struct Answer<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     rejected: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    events: Option<Vec<One<'a>>>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum One<'a> {
-    Decided {
-        partition: u32,
-        seq: u64,
-        fate: &'static str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        reason: Option<Cow<'a, str>>,
-    },
-    Logged {
-        topic: &'a str,
-        partition: u32,
-        offset: u64,
-    },
-}
-
-impl<'a> From<&'a Settled> for One<'a> {
-    fn from(settled: &'a Settled) -> Self {
-        let (partition, seq, fate) = match settled {
-            Settled::Decided { partition, seq, fate } => (*partition, *seq, fate),
-            Settled::Logged { topic, partition, offset } => {
-                return Self::Logged { topic, partition: *partition, offset: *offset };
-            }
-        };
-        let (fate, reason) = match fate {
-            Fate::Decided => ("decided", None),
-            Fate::Ignored(why) => ("ignored", Some(why.as_str().into())),
-            Fate::Duplicate => ("duplicate", None),
-            Fate::Rejected(why) => ("rejected", Some(why.to_string().into())),
-        };
-        Self::Decided { partition, seq, fate, reason }
-    }
+    events: Option<Vec<Became<'a>>>,
 }
 
 fn answer(settled: &[Settled], brief: bool) -> Response {
@@ -201,7 +145,7 @@ fn answer(settled: &[Settled], brief: bool) -> Response {
         taken: settled.len(),
         duplicates: count(|fate| matches!(fate, Fate::Duplicate)),
         rejected: count(|fate| matches!(fate, Fate::Rejected(_))),
-        events: (!brief).then(|| settled.iter().map(One::from).collect()),
+        events: (!brief).then(|| settled.iter().map(Became::from).collect()),
     };
     let mut bytes = serde_json::to_vec(&answer).unwrap_or_default();
     bytes.push(b'\n');

@@ -8,6 +8,7 @@
 
 mod body;
 mod connections;
+mod cpm;
 mod cursor;
 mod events;
 mod feeds;
@@ -32,14 +33,16 @@ pub use self::connections::serve;
 pub use self::openapi::openapi;
 pub use self::routes::ROUTES;
 pub use self::switches::{Change, Switch};
-pub use self::token::{BlankToken, Token};
+pub use self::token::{BadCallers, BlankToken, Token};
 
 use self::feeds::Kept;
 use self::refusal::Refusal;
 use crate::domain::event::Access;
-use crate::engine::intake::{Intake, partition_of};
+use crate::edge::front::Front;
+use crate::edge::reach::Reach;
+use crate::engine::intake::partition_of;
 use crate::engine::ports::Clock;
-use crate::engine::shard::{Desk, Desks};
+use crate::engine::shard::Desk;
 use crate::engine::tail::{Journals, Tails};
 use crate::record::input::Reader;
 
@@ -120,10 +123,10 @@ pub trait Host: Send + Sync {
 /// What is served, and by which rules.
 #[derive(Clone)]
 pub struct Site {
-    /// Takes inputs.
-    pub intake: Arc<dyn Intake>,
-    /// Asks whoever decides for a partition.
-    pub desks: Arc<dyn Desks>,
+    /// The way to the engine.
+    pub reach: Reach,
+    /// What takes the standards' documents.
+    pub front: Arc<Front>,
     /// Reads the partitions' journals.
     pub journals: Arc<dyn Journals>,
     /// Where outputs are followed.
@@ -205,7 +208,7 @@ impl Serving {
     }
 
     fn partitions(&self) -> u32 {
-        self.site.desks.partitions()
+        self.site.reach.desks.partitions()
     }
 
     /// Asks the shard of a user, and waits for the answer no longer than a request may take.
@@ -223,13 +226,6 @@ impl Serving {
         partition: u32,
         question: impl FnOnce(&mut dyn Desk) -> T + Send + 'static,
     ) -> Result<T, Refusal> {
-        let asks = self.site.desks.of(partition).ok_or_else(|| Refusal::elsewhere(partition))?;
-        let (tell, answer) = tokio::sync::oneshot::channel();
-        asks.ask(Box::new(move |desk| drop(tell.send(question(desk)))));
-        match tokio::time::timeout(self.site.limits.timeout, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(Refusal::stopping()),
-            Err(_) => Err(Refusal::unavailable("the partition does not answer: see /readyz")),
-        }
+        Ok(self.site.reach.ask(partition, question).await?)
     }
 }

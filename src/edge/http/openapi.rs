@@ -5,8 +5,26 @@ use std::sync::OnceLock;
 use serde_json::{Map, Value, json};
 
 use super::routes::ROUTES;
+use crate::cpm::{cpim, evfw};
 use crate::record::input::Kind;
 use crate::record::schema;
+
+/// Headers of SIP that count, and what each says.
+const MESSAGE_HEADERS: [(&str, &str); 10] = [
+    (
+        "P-Asserted-Identity",
+        "The authenticated sender, where the token does not say; absent: anonymous",
+    ),
+    ("To", "The user; absent: To of the envelope"),
+    ("Accept-Contact", "The CPM service; absent: a pager message"),
+    ("User-Agent", "The sender's client: step 1 looks at it"),
+    ("Privacy", "`id`: the sender wants to stay anonymous"),
+    ("Expires", "Seconds that it is worth delivering"),
+    ("Conversation-ID", "The conversation"),
+    ("Contribution-ID", "The contribution"),
+    ("InReplyTo-Contribution-ID", "What it answers"),
+    ("Call-ID", "With CSeq it tells a repeated request from a second one"),
+];
 
 /// The description, as one JSON text.
 ///
@@ -106,6 +124,35 @@ fn schemas() -> Value {
             },
         }),
     );
+    let sip = json!({
+        "type": ["object", "null"],
+        "description": "What SIP answers; null: it is not ours, and goes on as it is.",
+        "required": ["status", "reason"],
+        "properties": { "status": count, "reason": text, "warning": text },
+    });
+    all.insert(
+        "sip".into(),
+        json!({
+            "type": "object",
+            "required": ["sip", "message"],
+            "properties": {
+                "sip": sip, "message": text,
+                "events": { "type": "array", "items": { "type": "object" } },
+                "results": { "type": "array", "items": {
+                    "type": "object",
+                    "required": ["index", "message_id", "disposition", "service", "imdn"],
+                    "properties": {
+                        "index": text, "message_id": text, "service": text,
+                        "disposition": { "enum": ["delivered", "failed"] },
+                        "reason": { "type": "object" },
+                        "imdn": { "type": "string", "description": "message/cpim, for the reporting device alone." },
+                    },
+                } },
+                "notes": { "type": "array", "items": { "type": "object" } },
+                "unknown": count,
+            },
+        }),
+    );
     all.insert(
         "page".into(),
         json!({
@@ -185,6 +232,40 @@ fn operation(method: &str, path: &str, says: &str) -> Value {
             responses
                 .insert("429".into(), answer("Others read the journal already", Some("error")));
         }
+        "/v1/users/{user}/preferences" => {
+            put(
+                "requestBody",
+                document("An XDM document: ruleset or resource-lists", &["application/xml"]),
+            );
+            responses.insert("200".into(), answer("It is taken", Some("sip")));
+        }
+        "/v1/cpm/events" => {
+            put("requestBody", document("A cpm-evfw document", &[evfw::MIME]));
+            let asserted = "Whose it is, where the token does not say";
+            parameters.push(header("P-Asserted-Identity", asserted));
+            parameters.push(header("To", "The user of events that name none"));
+            parameters.push(header("Call-ID", "Tells a repeated report from a second one"));
+            parameters.push(header("Date", "When it was observed"));
+            responses.insert(
+                "200".into(),
+                answer("It is taken; `results`: an IMDN an item", Some("sip")),
+            );
+        }
+        "/v1/cpm/messages" => {
+            put("requestBody", document("The message in its envelope", &[cpim::MIME, evfw::MIME]));
+            for (name, says) in MESSAGE_HEADERS {
+                parameters.push(header(name, says));
+            }
+            responses.insert(
+                "200".into(),
+                answer("It is stored, or not ours (sip is null)", Some("sip")),
+            );
+            responses.insert("202".into(), answer("It is taken", Some("sip")));
+            responses.insert(
+                "403".into(),
+                answer("The procedure refuses it: see sip.warning", Some("error")),
+            );
+        }
         "/v1/switches/{switch}" => {
             if method != "GET" {
                 put("requestBody", switch_body(method == "PUT"));
@@ -220,6 +301,18 @@ fn in_path(path: &str) -> Vec<Value> {
 
 fn asked(name: &str, says: &str, schema: Value) -> Value {
     json!({ "name": name, "in": "query", "description": says, "schema": schema })
+}
+
+fn header(name: &str, says: &str) -> Value {
+    json!({ "name": name, "in": "header", "description": says, "schema": { "type": "string" } })
+}
+
+/// A body that is a document of one of these types.
+fn document(says: &str, types: &[&str]) -> Value {
+    let schema = json!({ "schema": { "type": "string", "description": says } });
+    let content: Map<String, Value> =
+        types.iter().map(|of| ((*of).to_owned(), schema.clone())).collect();
+    json!({ "required": true, "content": content })
 }
 
 fn answer(says: &str, schema: Option<&str>) -> Value {

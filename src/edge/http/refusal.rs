@@ -5,6 +5,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
+use crate::edge::reach::{NotTaken, Silent};
 use crate::engine::intake::Refused;
 
 /// The answer to a request that is not done.
@@ -70,6 +71,13 @@ impl Refusal {
         refusal
     }
 
+    /// A token of one caller opens what is that caller's.
+    pub(super) fn not_for_callers() -> Self {
+        let message = "this token is a caller's (http.callers_file), and opens /v1/cpm/ alone; the rest \
+                       takes the token of http.token_file";
+        Self::new(StatusCode::FORBIDDEN, "forbidden", message)
+    }
+
     pub(super) fn again_in(mut self, seconds: u64) -> Self {
         self.headers.push((RETRY_AFTER, seconds.into()));
         self
@@ -86,17 +94,36 @@ impl Refusal {
     }
 }
 
-impl From<Refused> for Refusal {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Full => Self::new(
+impl From<NotTaken> for Refusal {
+    fn from(why: NotTaken) -> Self {
+        match why {
+            NotTaken::Refused(refused @ Refused::Full) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "full",
                 format!("{refused}; none of these was taken"),
             )
             .again_in(1),
-            Refused::TooMany(_) => Self::too_large(format!("{refused}; none of these was taken")),
-            Refused::Closed => Self::stopping(),
+            NotTaken::Refused(refused @ Refused::TooMany(_)) => {
+                Self::too_large(format!("{refused}; none of these was taken"))
+            }
+            NotTaken::Refused(Refused::Closed) => Self::stopping(),
+            NotTaken::Unknown(why) => {
+                let words = format!(
+                    "{why}: these events may or may not be taken. Send them again with the same ids: \
+                     what was taken is answered as a duplicate, or changes nothing"
+                );
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unknown", words).again_in(1)
+            }
+        }
+    }
+}
+
+impl From<Silent> for Refusal {
+    fn from(why: Silent) -> Self {
+        match why {
+            Silent::Elsewhere(partition) => Self::elsewhere(partition),
+            Silent::Stopping => Self::stopping(),
+            Silent::Slow => Self::unavailable("the partition does not answer: see /readyz"),
         }
     }
 }

@@ -11,7 +11,7 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use serde::de::DeserializeOwned;
 
 use super::refusal::{Refusal, bytes_answer};
-use super::{Serving, events, feeds, health, journals, switches, users, waiting};
+use super::{Serving, cpm, events, feeds, health, journals, switches, users, waiting};
 
 /// Every route: method, path, and what it is for.
 pub const ROUTES: &[(&str, &str, &str)] = &[
@@ -19,11 +19,18 @@ pub const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/v1/users/{user}", "What is known of a user: devices, messages, what is in their way"),
     ("GET", "/v1/users", "The users for whom messages wait: ?limit=100&after=CURSOR"),
     ("GET", "/v1/users/{user}/journal", "The records of a user, a line each; newest, or ?from=SEQ"),
+    (
+        "PUT",
+        "/v1/users/{user}/preferences",
+        "Replace a user's rules or blacklist by an XDM document",
+    ),
     ("GET", "/v1/messages/{id}", "Where a message stands, or how it ended; quicker with ?user="),
     ("GET", "/v1/messages/{id}/why", "What is in its way, because of what, what would release it"),
     ("GET", "/v1/deliveries", "Deliveries to make; keep the cursor: ?after=CURSOR&wait=30"),
     ("GET", "/v1/notifications", "Notifications to send, in the same way"),
     ("GET", "/v1/dead-letters", "Inputs that nobody could use, in the same way"),
+    ("POST", "/v1/cpm/events", "Hand in an event report: a gateway's, or a client's for its store"),
+    ("POST", "/v1/cpm/messages", "Hand in a MESSAGE for a user: answered by procedure 8.3.1.1"),
     ("GET", "/v1/switches/{switch}", "How a kill switch stands: access_cpm or access_sms"),
     ("PUT", "/v1/switches/{switch}", "Move a kill switch: on, hold or off"),
     ("DELETE", "/v1/switches/{switch}", "Let a kill switch stand as configured again"),
@@ -33,6 +40,11 @@ pub const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/metrics", "What Prometheus reads"),
     ("GET", "/", "This list"),
 ];
+
+/// Whether a token of `http.callers_file` is enough.
+pub(super) fn is_for_callers(path: &str) -> bool {
+    path.starts_with("/v1/cpm/")
+}
 
 /// Whether everybody may ask, token or not.
 pub(super) fn is_open(path: &str) -> bool {
@@ -57,6 +69,9 @@ fn handler(method: &str, path: &str) -> MethodRouter<Arc<Serving>> {
         (_, "/v1/users/{user}") => get(users::user),
         (_, "/v1/users") => get(waiting::users),
         (_, "/v1/users/{user}/journal") => get(journals::journal),
+        (_, "/v1/users/{user}/preferences") => put(cpm::preferences),
+        (_, "/v1/cpm/events") => post(cpm::events),
+        (_, "/v1/cpm/messages") => post(cpm::messages),
         (_, "/v1/messages/{id}") => get(journals::message),
         (_, "/v1/messages/{id}/why") => get(journals::why),
         (_, "/v1/deliveries") => get(feeds::deliveries),

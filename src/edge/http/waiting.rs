@@ -79,7 +79,7 @@ pub(super) async fn users(
     };
     let (mut users, mut elsewhere): (Vec<Value>, Vec<u32>) = (Vec::new(), Vec::new());
     while place.partition < serving.partitions() && users.len() < limit {
-        if serving.site.desks.of(place.partition).is_none() {
+        if serving.site.reach.desks.of(place.partition).is_none() {
             elsewhere.push(place.partition);
             place = Place { partition: place.partition + 1, ..Place::default() };
             continue;

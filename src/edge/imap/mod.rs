@@ -134,6 +134,21 @@ pub enum SetupError {
     },
 }
 
+/// How far a connection came, for whoever has to find out why no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The server is sought, and its port.
+    Reach,
+    /// It is to greet us as IMAP has it.
+    Greeting,
+    /// It is asked for TLS.
+    Starttls,
+    /// TLS is agreed on, and whom to trust.
+    Tls,
+    /// A user logs in.
+    Login,
+}
+
 /// A message store that speaks IMAP.
 #[derive(Debug)]
 pub struct Imap {
@@ -183,6 +198,37 @@ impl Imap {
         let password = read_password(&self.settings)?;
         *self.password.lock().unwrap_or_else(PoisonError::into_inner) = password;
         Ok(())
+    }
+
+    /// Connects, logs in where a user is named, and hangs up, all within `patience`: for whoever looks at
+    /// a set-up.
+    ///
+    /// # Errors
+    ///
+    /// How far it came, and why no further.
+    pub async fn knock(
+        &self,
+        user: Option<&Address>,
+        patience: Duration,
+    ) -> Result<(), (Stage, StoreError)> {
+        let login = user.map(|user| with_user(&self.settings.login, user)).transpose();
+        let password = self.password.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (door, mut stage) = (&self.pool.door, Stage::Reach);
+        let knocking = async {
+            match login {
+                Ok(None) => door.knock(&mut stage).await,
+                Ok(Some(login)) => door.open(&login, &password.0, &mut stage).await.map(drop),
+                Err(nobody) => {
+                    door.knock(&mut stage).await?;
+                    stage = Stage::Login;
+                    Err(nobody.into())
+                }
+            }
+        };
+        match timeout_at(Instant::now() + patience, knocking).await {
+            Ok(ended) => ended.map_err(|failure| (stage, failure.into())),
+            Err(_) => Err((stage, late(patience))),
+        }
     }
 
     /// A connection for a user, as whoever it was opened for.
@@ -256,8 +302,7 @@ impl Imap {
     }
 
     fn late(&self) -> StoreError {
-        let limit = self.settings.timeout.as_secs_f64();
-        StoreError::Unavailable(format!("no answer in {limit} s"))
+        late(self.settings.timeout)
     }
 
     /// A folder from its template.
@@ -309,6 +354,10 @@ impl MessageStore for Imap {
         let until = Instant::now() + self.settings.timeout;
         Box::pin(self.append_until(user, record, until))
     }
+}
+
+fn late(limit: Duration) -> StoreError {
+    StoreError::Unavailable(format!("no answer in {} s", limit.as_secs_f64()))
 }
 
 fn read_password(settings: &Settings) -> Result<Password, SetupError> {

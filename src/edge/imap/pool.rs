@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
+use super::Stage;
 use super::wire::{Connection, Door, Failure};
 use crate::edge::store::StoreError;
 
@@ -23,7 +24,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// All connections to a server.
 #[derive(Debug)]
 pub(super) struct Pool {
-    door: Door,
+    pub(super) door: Door,
     most: usize,
     /// Whoever has one may wait for a slot.
     places: Semaphore,
@@ -131,10 +132,11 @@ impl Pool {
         // Whoever had to wait for a slot may have waited for the one who found the server gone.
         self.try_now()?;
         self.make_room();
-        let opened = match timeout_at(until, self.door.open(login, password)).await {
-            Ok(opened) => opened,
-            Err(_) => Err(Failure::Gone("no connection in time".into())),
-        };
+        let opened =
+            match timeout_at(until, self.door.open(login, password, &mut Stage::Reach)).await {
+                Ok(opened) => opened,
+                Err(_) => Err(Failure::Gone("no connection in time".into())),
+            };
         match opened {
             Ok(connection) => {
                 *lock(&self.trouble) = Trouble::default();

@@ -26,7 +26,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::{Security, SetupError};
+use super::{Security, SetupError, Stage};
 use crate::edge::store::StoreError;
 
 /// The most octets of answers to one command.
@@ -115,16 +115,20 @@ impl Door {
         Ok(Self { host: host.to_owned(), port, security, tls })
     }
 
-    /// A connection, its greeting read, ready for a login.
-    async fn connect(&self) -> Result<Client<Wire>, Failure> {
+    /// A connection, its greeting read, ready for a login. `stage`: how far it has come.
+    async fn connect(&self, stage: &mut Stage) -> Result<Client<Wire>, Failure> {
+        *stage = Stage::Reach;
         let tcp = TcpStream::connect((&*self.host, self.port)).await?;
         tcp.set_nodelay(true)?;
         let Some((config, name)) = &self.tls else {
+            *stage = Stage::Greeting;
             return greeted(Wire::new(Line::Plain(tcp))).await;
         };
         let tcp = match self.security {
             Security::Starttls => {
+                *stage = Stage::Greeting;
                 let mut client = greeted(Wire::new(Line::Plain(tcp))).await?;
+                *stage = Stage::Starttls;
                 let asked = client.run_command_and_check_ok("STARTTLS", None).await;
                 asked.map_err(|_| denied("it does not speak STARTTLS"))?;
                 // Whatever it said ahead of TLS is dropped with the client.
@@ -135,6 +139,7 @@ impl Door {
             }
             Security::Tls | Security::Plain => tcp,
         };
+        *stage = Stage::Tls;
         let connector = TlsConnector::from(Arc::clone(config));
         let tls =
             connector.connect(name.clone(), tcp).await.map_err(|error| match error.get_ref() {
@@ -146,12 +151,24 @@ impl Door {
         if self.security == Security::Starttls {
             return Ok(Client::new(wire));
         }
+        *stage = Stage::Greeting;
         greeted(wire).await
     }
 
-    /// A connection that is logged in.
-    pub(super) async fn open(&self, login: &str, password: &str) -> Result<Connection, Failure> {
-        let client = self.connect().await?;
+    /// Whether a connection gets that far.
+    pub(super) async fn knock(&self, stage: &mut Stage) -> Result<(), Failure> {
+        self.connect(stage).await.map(drop)
+    }
+
+    /// A connection that is logged in. `stage`: how far it has come.
+    pub(super) async fn open(
+        &self,
+        login: &str,
+        password: &str,
+        stage: &mut Stage,
+    ) -> Result<Connection, Failure> {
+        let client = self.connect(stage).await?;
+        *stage = Stage::Login;
         let session = client
             .authenticate("PLAIN", Plain(format!("\0{login}\0{password}")))
             .await

@@ -6,6 +6,8 @@ use super::{Basis, Belief, Followed, Line, Unreadable};
 use crate::domain::address::Address;
 use crate::domain::command::{about, access_word};
 use crate::domain::event::{End, Event};
+use crate::domain::input::Fact;
+use crate::domain::pager;
 use crate::domain::standing::Standing;
 use crate::domain::time::{Timestamp, rfc3339};
 use crate::domain::why::{Closes, Why, why};
@@ -33,6 +35,9 @@ pub struct Answer {
     /// How it waits, where it does.
     #[serde(flatten)]
     pub waits: Option<Waits>,
+    /// What procedure 8.3.1.1 said when it came, step by step; empty where no preference had a say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trace: Vec<String>,
     /// All that happened to it.
     pub history: Vec<Step>,
 }
@@ -117,6 +122,7 @@ struct Story {
     place: Option<u32>,
     accepted: Option<Basis>,
     end: Option<(End, Timestamp, Option<Basis>)>,
+    trace: Vec<String>,
     history: Vec<Step>,
 }
 
@@ -155,12 +161,31 @@ impl Stories {
         self.followed.pass(line);
         if self.followed.concerns(line) {
             let record = line.record(reader)?;
+            let trace = self.trace(&record, reader);
             self.followed.apply(&record, drop)?;
             for event in &record.events {
-                self.note(&record, event);
+                self.note(&record, event, &trace);
             }
         }
         Ok(())
+    }
+
+    /// What the procedure said of the message that a record brought, on what was known before it.
+    fn trace(&self, record: &Record<'_>, reader: &Reader) -> Vec<String> {
+        let begins = |event: &Event| {
+            let deferred = matches!(event, Event::Deferred { m, .. } if *m.1 == *self.message);
+            deferred || matches!(event, Event::Handled { id, .. } if **id == *self.message)
+        };
+        let raw = record.input.filter(|_| record.events.iter().any(begins));
+        let Some(Ok(read)) = raw.map(|raw| reader.reread(raw, record.at)) else {
+            return Vec::new();
+        };
+        if let Fact::MessageSubmitted(sent) = read.input.fact {
+            return pager::explain(&self.followed.view(record.at), sent.content());
+        }
+        let Fact::MessageHandled(handled) = read.input.fact else { return Vec::new() };
+        let rule = handled.rule.map_or_else(String::new, |rule| format!("rule `{}`: ", &*rule));
+        handled.warning.map(|warning| format!("{rule}{}", &*warning)).into_iter().collect()
     }
 
     /// Whether no such message was seen.
@@ -182,7 +207,7 @@ impl Stories {
     }
 
     /// Adds an event to the story of the message it is about.
-    fn note(&mut self, record: &Record<'_>, event: &Event) {
+    fn note(&mut self, record: &Record<'_>, event: &Event, trace: &[String]) {
         let stories = &mut self.all;
         if let Event::Deferred { m, content: Some(content), .. } = event
             && *m.1 == *self.message
@@ -192,6 +217,7 @@ impl Stories {
                 from: content.from.to_string(),
                 place: Some(m.place()),
                 accepted: self.followed.facts.basis(Belief::Accepted(m.place())).cloned(),
+                trace: trace.to_vec(),
                 ..Story::default()
             });
         }
@@ -201,6 +227,7 @@ impl Stories {
             stories.push(Story {
                 from: from.to_string(),
                 end: Some((*end, *at, Some(Basis::of(record)))),
+                trace: trace.to_vec(),
                 ..Story::default()
             });
         }
@@ -235,6 +262,7 @@ impl Stories {
             accepted: story.accepted.clone(),
             ended,
             waits,
+            trace: story.trace.clone(),
             history: story.history.clone(),
         }
     }
