@@ -4,27 +4,17 @@
 
 use std::borrow::Cow;
 
+use quick_xml::events::attributes::{AttrError, Attributes};
+
 use super::repair::is_curly;
 use super::source::Source;
 use super::{DocumentError, Fault};
 
-/// What an octet is, as bits of [`class`]: white space. What is beyond ASCII is nothing here: a name with it
-/// takes the slow way.
-pub(super) const WHITE: u8 = 1;
-/// Begins a name.
-const STARTS: u8 = 2;
-/// Stands in a name, the colon aside.
-const NAME: u8 = 4;
-/// Stands behind a name.
-const ENDS: u8 = 8;
-/// Ends text: markup, or a reference.
-pub(super) const MARKUP: u8 = 16;
-/// A value with it is not what it says.
-const SPECIAL: u8 = 32;
-/// A carriage return: lines end otherwise.
-pub(super) const RETURN: u8 = 64;
-/// Text with it may hold what only ends CDATA.
-pub(super) const BRACKET: u8 = 128;
+/// What an octet of a name is, as bits of [`class`]: it begins one. What is beyond ASCII is nothing here: a name
+/// with it takes the slow way.
+const STARTS: u8 = 1;
+/// It stands in one, the colon aside.
+const NAME: u8 = 2;
 
 static CLASSES: [u8; 256] = {
     let mut all = [0; 256];
@@ -33,15 +23,8 @@ static CLASSES: [u8; 256] = {
         #[allow(clippy::cast_possible_truncation, clippy::indexing_slicing, reason = "below 256")]
         {
             all[octet] = match octet as u8 {
-                b' ' => WHITE | ENDS,
-                b'\t' | b'\n' => WHITE | ENDS | SPECIAL,
-                b'\r' => WHITE | ENDS | SPECIAL | RETURN,
                 b'A'..=b'Z' | b'a'..=b'z' | b'_' => STARTS | NAME,
                 b'-' | b'.' | b'0'..=b'9' => NAME,
-                b'=' | b'/' | b'>' | b'"' | b'\'' => ENDS,
-                b'<' => ENDS | MARKUP | SPECIAL,
-                b'&' => MARKUP | SPECIAL,
-                b']' => BRACKET,
                 _ => 0,
             };
         }
@@ -50,9 +33,16 @@ static CLASSES: [u8; 256] = {
     all
 };
 
-/// What an octet is.
-pub(super) fn class(octet: u8) -> u8 {
+fn class(octet: u8) -> u8 {
     CLASSES.get(usize::from(octet)).copied().unwrap_or(0)
+}
+
+/// How far octets are a part of a name, all ASCII; 0: they begin none.
+fn part(octets: &[u8]) -> usize {
+    if octets.first().is_none_or(|octet| class(*octet) & STARTS == 0) {
+        return 0;
+    }
+    octets.iter().position(|octet| class(*octet) & NAME == 0).unwrap_or(octets.len())
 }
 
 /// A name as written.
@@ -87,222 +77,187 @@ pub(super) struct Attribute<'s> {
     pub(super) at: usize,
 }
 
-/// A start tag.
-#[derive(Debug)]
-pub(super) struct Tag<'s> {
-    pub(super) name: Name<'s>,
-    /// The offset behind it.
-    pub(super) end: usize,
-    /// It ends its element, too.
-    pub(super) is_empty: bool,
+/// What stands between `<` and `>`, as quick-xml found it: a name, and attributes.
+#[derive(Clone, Copy)]
+pub(super) struct Inner<'s> {
+    pub(super) source: &'s Source<'s>,
+    pub(super) text: &'s str,
+    /// Where it begins.
+    pub(super) from: usize,
 }
 
-/// A tag being read, by offsets of the whole text.
-struct Scan<'s> {
-    source: &'s Source<'s>,
-    /// The text, as far as it may go.
-    text: &'s str,
-    at: usize,
-    /// `>` and `/>` end it.
-    is_tag: bool,
-}
-
-/// The start tag that begins at an offset.
-pub(super) fn read<'s>(
-    source: &'s Source<'s>,
-    from: usize,
-    most: usize,
-    attributes: &mut Vec<Attribute<'s>>,
-) -> Result<Tag<'s>, DocumentError> {
-    let mut scan = Scan { source, text: source.text(), at: from + 1, is_tag: true };
-    let name = scan.name("an element's name")?;
-    scan.attributes(most, attributes)?;
-    match scan.rest().as_bytes() {
-        [b'>', ..] => Ok(Tag { name, end: scan.at + 1, is_empty: false }),
-        [b'/', ..] => Ok(Tag { name, end: scan.at + 2, is_empty: true }),
-        _ => Err(source.syntax(from, "a tag without end", "`>`")),
-    }
-}
-
-/// What stands between two offsets after a name, as in a tag.
-pub(super) fn declared<'s>(
-    source: &'s Source<'s>,
-    (from, until): (usize, usize),
-    most: usize,
-) -> Result<Vec<Attribute<'s>>, DocumentError> {
-    let mut scan = Scan { source, text: source.slice(0, until), at: from, is_tag: false };
-    let mut attributes = Vec::new();
-    scan.name("an element's name")?;
-    scan.attributes(most, &mut attributes)?;
-    Ok(attributes)
-}
-
-impl<'s> Scan<'s> {
-    fn rest(&self) -> &'s str {
-        self.text.get(self.at..).unwrap_or_default()
-    }
-
-    fn octet(&self, at: usize) -> Option<u8> {
-        self.text.as_bytes().get(at).copied()
-    }
-
-    fn is_at_end(&self) -> bool {
-        match self.octet(self.at) {
-            None => true,
-            Some(b'>') => self.is_tag,
-            Some(b'/') => self.is_tag && self.octet(self.at + 1) == Some(b'>'),
-            Some(_) => false,
+impl<'s> Inner<'s> {
+    /// The name, `length` octets to the first white space, and the attributes behind it.
+    pub(super) fn read(
+        &self,
+        length: usize,
+        most: usize,
+        attributes: &mut Vec<Attribute<'s>>,
+    ) -> Result<Name<'s>, DocumentError> {
+        let name = self.name((0, length), "an element's name")?;
+        if name.whole.len() < length {
+            return Err(self.unspaced(name.whole.len(), &[]));
         }
+        if length < self.text.len() {
+            self.attributes(length, most, attributes)?;
+        }
+        Ok(name)
     }
 
-    /// What is next in the tag.
-    fn peek(&self) -> Option<char> {
-        if self.is_at_end() { None } else { self.rest().chars().next() }
+    fn slice(&self, from: usize, until: usize) -> &'s str {
+        self.text.get(from..until).unwrap_or_default()
     }
 
-    /// Passes over white space; whether there was any.
-    fn white(&mut self) -> bool {
-        let from = self.at;
-        while self.octet(self.at).is_some_and(|octet| class(octet) & WHITE != 0) {
-            self.at += 1;
-        }
-        self.at > from
+    /// The character at an offset; `None`: the end.
+    fn peek(&self, at: usize) -> Option<char> {
+        self.slice(at, self.text.len()).chars().next()
     }
 
-    /// Passes over a part of a name: whether it is one as far as it goes, and all ASCII.
-    fn part(&mut self) -> bool {
-        let starts = self.octet(self.at).is_some_and(|octet| class(octet) & STARTS != 0);
-        while self.octet(self.at).is_some_and(|octet| class(octet) & NAME != 0) {
-            self.at += 1;
-        }
-        starts
+    fn syntax(&self, at: usize, found: String, expected: &str) -> DocumentError {
+        self.source.syntax(self.from + at, found, expected)
     }
 
-    fn name(&mut self, expected: &str) -> Result<Name<'s>, DocumentError> {
-        let (from, mut local) = (self.at, self.at);
-        let mut is_sound = self.part();
-        if self.octet(self.at) == Some(b':') {
-            self.at += 1;
-            local = self.at;
-            is_sound &= self.part();
+    /// The name between two offsets, as far as it is one.
+    fn name(
+        &self,
+        (from, length): (usize, usize),
+        expected: &str,
+    ) -> Result<Name<'s>, DocumentError> {
+        let whole = self.slice(from, from + length);
+        let first = part(whole.as_bytes());
+        if first > 0 {
+            match whole.as_bytes().get(first..) {
+                None | Some([]) => return Ok(Name { whole, local: whole }),
+                Some([b':', local @ ..]) if !local.is_empty() && part(local) == local.len() => {
+                    return Ok(Name { whole, local: whole.get(first + 1..).unwrap_or_default() });
+                }
+                Some(_) => {}
+            }
         }
-        if is_sound && self.octet(self.at).is_none_or(|octet| class(octet) & ENDS != 0) {
-            let slice = |from| self.text.get(from..self.at).unwrap_or_default();
-            return Ok(Name { whole: slice(from), local: slice(local) });
-        }
-        self.at = from;
-        self.odd_name(expected)
+        self.odd_name(from, whole, expected)
     }
 
     /// A name with characters beyond ASCII, or one that is none.
     #[cold]
-    fn odd_name(&mut self, expected: &str) -> Result<Name<'s>, DocumentError> {
-        let rest = self.rest();
-        let ends = |c: char| is_white(c) || "=/<>\"'".contains(c);
-        let name = rest.find(ends).and_then(|end| rest.get(..end)).unwrap_or(rest);
+    fn odd_name(
+        &self,
+        from: usize,
+        whole: &'s str,
+        expected: &str,
+    ) -> Result<Name<'s>, DocumentError> {
+        let name = whole.find(['=', '/', '<', '>', '"', '\'']).and_then(|end| whole.get(..end));
+        let name = name.unwrap_or(whole);
         if let Some((offset, bad)) = not_of_name(name) {
-            let at = self.at + offset;
-            return Err(self.source.syntax(at, said(Some(bad)), expected));
+            return Err(self.syntax(from + offset, said(Some(bad)), expected));
         }
         if name.is_empty() {
-            return Err(self.source.syntax(self.at, said(self.peek()), expected));
+            return Err(self.syntax(from, said(self.peek(from)), expected));
         }
-        self.at += name.len();
         Ok(Name::new(name))
     }
 
-    /// All attributes, to the end of the tag.
-    fn attributes(
-        &mut self,
+    /// All attributes from an offset on.
+    pub(super) fn attributes(
+        &self,
+        from: usize,
         most: usize,
         attributes: &mut Vec<Attribute<'s>>,
     ) -> Result<(), DocumentError> {
-        let first = attributes.len();
-        loop {
-            let spaced = self.white();
-            if self.is_at_end() {
-                return Ok(());
-            }
-            let at = self.at;
-            if !spaced {
-                return Err(self.unspaced(attributes.get(first..).unwrap_or_default()));
-            }
-            let attribute = self.attribute()?;
+        let (first, mut behind) = (attributes.len(), from);
+        let mut tokens = Attributes::new(self.text, from);
+        for token in tokens.with_checks(false) {
             let known = attributes.get(first..).unwrap_or_default();
-            if known.iter().any(|known| known.name == attribute.name) {
-                let found = format!("the attribute `{}` twice", attribute.name);
-                return Err(self.source.syntax(at, found, "each once"));
+            let token = token.map_err(|error| self.refused(behind, known, &error))?;
+            let name = token.key.0;
+            let (key, at) = (offset(self.text, name), offset(self.text, &token.value));
+            self.attribute((behind, key), name.len(), known)?;
+            behind = at + token.value.len() + 1;
+            let value = normal(self.source, self.from + at, self.slice(at, behind - 1))?;
+            if known.iter().any(|known| known.name == name) {
+                return Err(self.syntax(key, format!("the attribute `{name}` twice"), "each once"));
             }
             if known.len() >= most {
-                let found = format!("more than {most} attributes");
-                let expected = format!("at most {most}");
-                return Err(self.source.error(Fault::TooLarge, at, found, expected));
+                let (found, at) = (format!("more than {most} attributes"), self.from + key);
+                return Err(self.source.error(
+                    Fault::TooLarge,
+                    at,
+                    found,
+                    format!("at most {most}"),
+                ));
             }
-            attributes.push(attribute);
+            attributes.push(Attribute { name, value, at: self.from + at });
         }
+        Ok(())
     }
 
-    fn attribute(&mut self) -> Result<Attribute<'s>, DocumentError> {
-        let name = self.name("an attribute's name, `/` or `>`")?.whole;
-        self.white();
-        if self.octet(self.at) != Some(b'=') {
-            let found = format!("the attribute `{name}` without a value");
-            return Err(self.source.syntax(self.at, found, format!("{name}=\"…\"")));
+    /// The name of an attribute, behind white space.
+    fn attribute(
+        &self,
+        (behind, at): (usize, usize),
+        length: usize,
+        known: &[Attribute<'_>],
+    ) -> Result<&'s str, DocumentError> {
+        if at == behind {
+            return Err(self.unspaced(at, known));
         }
-        self.at += 1;
-        self.white();
-        let Some(quote @ (b'"' | b'\'')) = self.octet(self.at) else {
-            return Err(self.unquoted());
+        let name = self.name((at, length), "an attribute's name, `/` or `>`")?.whole;
+        if name.len() < length {
+            return Err(self.valueless(at + name.len(), name));
+        }
+        Ok(name)
+    }
+
+    /// An attribute that quick-xml does not take, in our words. The one before it ends at `behind`.
+    #[cold]
+    fn refused(&self, behind: usize, known: &[Attribute<'_>], error: &AttrError) -> DocumentError {
+        let rest = self.slice(behind, self.text.len()).trim_start_matches(is_white);
+        let at = self.text.len() - rest.len();
+        let length = rest.find(|c| is_white(c) || c == '=').unwrap_or(rest.len());
+        let name = match self.attribute((behind, at), length, known) {
+            Ok(name) => name,
+            Err(error) => return error,
         };
-        self.at += 1;
-        let (from, mut classes) = (self.at, 0);
-        loop {
-            match self.octet(self.at) {
-                None => {
-                    let quote = char::from(quote);
-                    let expected = format!("`{quote}`");
-                    return Err(self.source.syntax(from, "a value without end", expected));
+        match *error {
+            AttrError::ExpectedEq(at) | AttrError::Duplicated(at, _) => self.valueless(at, name),
+            AttrError::ExpectedValue(at) | AttrError::UnquotedValue(at) => match self.peek(at) {
+                Some(curly) if is_curly(curly) => self.curly(self.from + at, curly),
+                other => {
+                    let found = format!("{} where a value begins", said(other));
+                    self.syntax(at, found, "a quote `\"`")
                 }
-                Some(octet) if octet == quote => break,
-                Some(octet) => classes |= class(octet),
+            },
+            AttrError::ExpectedQuote(_, quote) => {
+                let quote = char::from(quote);
+                let value = at + rest.find(quote).map_or(0, |quote| quote + 1);
+                self.syntax(value, "a value without end".to_owned(), &format!("`{quote}`"))
             }
-            self.at += 1;
         }
-        let value = self.text.get(from..self.at).unwrap_or_default();
-        self.at += 1;
-        let value = if classes & SPECIAL == 0 {
-            Cow::Borrowed(value)
-        } else {
-            normal(self.source, from, value)?
-        };
-        Ok(Attribute { name, value, at: from })
     }
 
-    /// No straight quote begins a value.
-    fn unquoted(&self) -> DocumentError {
-        match self.peek() {
-            Some(curly) if is_curly(curly) => self.curly(self.at, curly),
-            other => {
-                let found = format!("{} where a value begins", said(other));
-                self.source.syntax(self.at, found, "a quote `\"`")
-            }
-        }
+    fn valueless(&self, at: usize, name: &str) -> DocumentError {
+        let found = format!("the attribute `{name}` without a value");
+        self.syntax(at, found, &format!("{name}=\"…\""))
     }
 
     /// Something stands right behind a value, or a name. A curly quote in that value is why.
-    fn unspaced(&self, attributes: &[Attribute<'_>]) -> DocumentError {
-        if let Some(last) = attributes.last() {
-            let value = self.source.slice(last.at, self.at);
+    fn unspaced(&self, at: usize, known: &[Attribute<'_>]) -> DocumentError {
+        if let Some(last) = known.last() {
+            let value = self.source.slice(last.at, self.from + at);
             if let Some((offset, curly)) = value.char_indices().find(|(_, c)| is_curly(*c)) {
                 return self.curly(last.at + offset, curly);
             }
         }
-        self.source.syntax(self.at, said(self.peek()), "white space, `/` or `>`")
+        self.syntax(at, said(self.peek(at)), "white space, `/` or `>`")
     }
 
     fn curly(&self, at: usize, curly: char) -> DocumentError {
         self.source.syntax(at, format!("the curly quote `{curly}`"), "a straight one, `\"`")
     }
+}
+
+/// Where a part of a text begins in it.
+fn offset(text: &str, part: &str) -> usize {
+    part.as_ptr().addr().saturating_sub(text.as_ptr().addr())
 }
 
 /// A value with its references resolved, and each white space a blank.
@@ -311,6 +266,11 @@ fn normal<'s>(
     at: usize,
     value: &'s str,
 ) -> Result<Cow<'s, str>, DocumentError> {
+    // All octets at once, as most values are short, and few special.
+    let is_special = |octet: u8| (octet < b' ') | (octet == b'&') | (octet == b'<');
+    if !value.bytes().fold(false, |found, octet| found | is_special(octet)) {
+        return Ok(Cow::Borrowed(value));
+    }
     let mut out = String::with_capacity(value.len());
     let mut rest = value;
     while let Some(found) = rest.find(['&', '<', '\t', '\n', '\r']) {

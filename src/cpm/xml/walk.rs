@@ -2,15 +2,19 @@
 
 use std::borrow::Cow;
 
+use quick_xml::Reader;
+use quick_xml::errors::{Error, IllFormedError, SyntaxError};
+use quick_xml::events::{BytesText, Event};
+
 use super::element::{Document, Namespace, Node};
-use super::source::Source;
-use super::tag::{self, BRACKET, MARKUP, Name, RETURN, WHITE, class, is_white};
+use super::source::{BRACKET, RETURN, Source};
+use super::tag::{self, Inner, Name, is_white};
 use super::{DocumentError, Fault, Limits};
 
 /// What the prefix `xml` stands for without any declaration.
 const XML: &str = "http://www.w3.org/XML/1998/namespace";
-/// The declaration as nearly everybody writes it.
-const USUAL: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>";
+/// The declaration as nearly everybody writes it, without its ends.
+const USUAL: &str = "xml version=\"1.0\" encoding=\"UTF-8\"";
 /// Octets of a document for each element, and each attribute, that there is room for at once.
 const OCTETS_EACH: usize = 32;
 
@@ -20,21 +24,46 @@ pub(super) fn read<'s>(
     limits: &Limits,
 ) -> Result<Document<'s>, DocumentError> {
     let text = source.text();
+    let mut reader = Reader::from_str(text);
+    reader.config_mut().check_comments = true;
     let room = text.len() / OCTETS_EACH + 1;
     let (elements, attributes) = (Vec::with_capacity(room), Vec::with_capacity(room));
     let document = Document { source, elements, attributes };
     let open = Vec::with_capacity(limits.depth.min(8));
-    let mut walk = Walk { document, text, limits, open, bound: Vec::with_capacity(2) };
-    let mut at = 0;
-    while at < text.len() {
-        at = walk.token(at)?;
+    let mut walk = Walk { document, limits, open, bound: Vec::with_capacity(2) };
+    // It would pass over a second byte order mark, and lose its place by that.
+    if text.starts_with('\u{feff}') {
+        walk.content(0, Cow::Borrowed(text), false)?;
+    }
+    loop {
+        let from = offset(reader.buffer_position());
+        match reader.read_event().map_err(|error| walk.refused(&error, from))? {
+            Event::Start(tag) => walk.start(from, (tag.name().0.len(), tag.len()), false)?,
+            Event::Empty(tag) => walk.start(from, (tag.name().0.len(), tag.len()), true)?,
+            Event::End(_) => walk.end(offset(reader.buffer_position())),
+            Event::Text(text) => walk.characters(from, text)?,
+            Event::CData(text) => {
+                let text = text.xml10_content();
+                let blank = text.chars().all(is_white);
+                walk.content(from, text, blank)?;
+            }
+            Event::GeneralRef(name) => {
+                let character = tag::reference(source, from, &name)?;
+                walk.content(from, Cow::Owned(character.into()), is_white(character))?;
+            }
+            Event::Comment(_) => {}
+            Event::PI(pi) => walk.instruction(from, pi.target())?,
+            Event::Decl(said) if from == 0 && &*said == USUAL => {}
+            Event::Decl(said) => walk.declaration(from, said.len())?,
+            Event::DocType(_) => return Err(walk.doctype(from)),
+            Event::Eof => break,
+        }
     }
     walk.done()
 }
 
 struct Walk<'s, 'l> {
     document: Document<'s>,
-    text: &'s str,
     limits: &'l Limits,
     /// The elements that are open, outermost first.
     open: Vec<Open>,
@@ -49,23 +78,13 @@ struct Open {
 }
 
 impl<'s> Walk<'s, '_> {
-    /// What begins at an offset; the offset behind it.
-    fn token(&mut self, from: usize) -> Result<usize, DocumentError> {
-        match self.rest(from).as_bytes() {
-            [b'<', b'/', ..] => self.end(from),
-            [b'<', b'!', ..] => self.bang(from),
-            [b'<', b'?', ..] => self.question(from),
-            [b'<', ..] => self.start(from),
-            [b'&', ..] => self.reference(from),
-            _ => self.characters(from),
-        }
-    }
-
-    fn rest(&self, from: usize) -> &'s str {
-        self.text.get(from..).unwrap_or_default()
-    }
-
-    fn start(&mut self, from: usize) -> Result<usize, DocumentError> {
+    /// A start tag of so many octets within, of which so many are its name.
+    fn start(
+        &mut self,
+        from: usize,
+        (name, length): (usize, usize),
+        is_empty: bool,
+    ) -> Result<(), DocumentError> {
         let (source, depth) = (self.document.source, self.open.len());
         let too_large = |found: String, most: usize| {
             Err(source.error(Fault::TooLarge, from, found, format!("at most {most}")))
@@ -82,16 +101,19 @@ impl<'s> Walk<'s, '_> {
         }
         let first = self.document.attributes.len();
         let most = self.limits.attributes;
-        let tag = tag::read(source, from, most, &mut self.document.attributes)?;
+        let text = source.slice(from + 1, from + 1 + length);
+        let inner = Inner { source, text, from: from + 1 };
+        let name = inner.read(name, most, &mut self.document.attributes)?;
+        let until = from + 1 + length + if is_empty { 2 } else { 1 };
         let attributes = (first, self.document.attributes.len());
         self.declare(attributes, depth);
         let parent = self.open.last().map(|open| open.number);
         let node = Node {
-            name: tag.name,
-            namespace: self.namespace(from, tag.name)?,
+            name,
+            namespace: self.namespace(from, name)?,
             start: from,
-            inside: tag.end,
-            end: tag.end,
+            inside: until,
+            end: until,
             attributes,
             parent,
             first: None,
@@ -105,66 +127,37 @@ impl<'s> Walk<'s, '_> {
             (None, None) => {}
         }
         self.document.elements.push(node);
-        if tag.is_empty {
+        if is_empty {
             self.undeclare(depth);
         } else {
             self.open.push(Open { number, last: None });
         }
-        Ok(tag.end)
+        Ok(())
     }
 
-    fn end(&mut self, from: usize) -> Result<usize, DocumentError> {
-        let source = self.document.source;
-        let inner = self.rest(from + 2);
-        let open = self.open.last().and_then(|open| self.document.elements.get(open.number));
-        let (name, start) = open.map_or(("", 0), |node| (node.name.whole, node.start));
-        let is_plain = inner.strip_prefix(name).is_some_and(|rest| rest.starts_with('>'));
-        let length = if is_plain { Some(name.len()) } else { inner.find('>') };
-        let Some(length) = length else {
-            return Err(source.syntax(from, "a tag without end", "`>`"));
-        };
-        let until = from + 2 + length + 1;
-        let found = inner.get(..length).unwrap_or_default().trim_end_matches(is_white);
-        let Some(Open { number, .. }) = self.open.pop() else {
-            return Err(source.syntax(
-                from,
-                format!("`</{found}>` that closes nothing"),
-                "the end",
-            ));
-        };
-        if name != found {
-            let expected = format!("`</{name}>`, as it is open since {}", source.position(start));
-            return Err(source.syntax(from, format!("`</{found}>`"), expected));
+    /// The element that is open ends; quick-xml knows that this is its tag.
+    fn end(&mut self, until: usize) {
+        if let Some(Open { number, .. }) = self.open.pop() {
+            self.node(number, |node| node.end = until);
         }
-        self.node(number, |node| node.end = until);
         self.undeclare(self.open.len());
-        Ok(until)
     }
 
-    /// Text up to what is none.
-    fn characters(&mut self, from: usize) -> Result<usize, DocumentError> {
-        let (mut until, mut any, mut all) = (from, 0, u8::MAX);
-        while let Some(octet) = self.text.as_bytes().get(until) {
-            let class = class(*octet);
-            if class & MARKUP != 0 {
-                break;
-            }
-            any |= class;
-            all &= class;
-            until += 1;
-        }
-        let text = self.text.get(from..until).unwrap_or_default();
-        if any & BRACKET != 0
+    /// Text, and nothing else.
+    fn characters(&mut self, from: usize, text: BytesText<'s>) -> Result<(), DocumentError> {
+        let source = self.document.source;
+        if source.has(BRACKET)
             && let Some(at) = text.find("]]>")
         {
-            return Err(self.document.source.syntax(from + at, "`]]>` in text", "`]]&gt;`"));
+            return Err(source.syntax(from + at, "`]]>` in text", "`]]&gt;`"));
         }
-        let blank = all & WHITE != 0;
-        if !(blank && self.open.is_empty()) {
-            let text = if any & RETURN != 0 { lines(text) } else { Cow::Borrowed(text) };
-            self.content(from, text, blank)?;
+        let blank = text.chars().all(is_white);
+        if blank && self.open.is_empty() {
+            return Ok(());
         }
-        Ok(until)
+        let has_returns = source.has(RETURN);
+        let text = if has_returns { text.xml10_content() } else { text.into_inner() };
+        self.content(from, text, blank)
     }
 
     /// Characters of the element that is open, however they were written.
@@ -188,67 +181,6 @@ impl<'s> Walk<'s, '_> {
         Ok(())
     }
 
-    fn reference(&mut self, from: usize) -> Result<usize, DocumentError> {
-        let (source, inner) = (self.document.source, self.rest(from + 1));
-        let name = inner.find([';', '<', '&']).and_then(|length| inner.split_at_checked(length));
-        let Some((name, ";")) = name.map(|(name, rest)| (name, rest.get(..1).unwrap_or_default()))
-        else {
-            return Err(tag::lone(source, from));
-        };
-        let character = tag::reference(source, from, name)?;
-        self.content(from, Cow::Owned(character.into()), is_white(character))?;
-        Ok(from + 1 + name.len() + 1)
-    }
-
-    /// A comment or CDATA; no DTD is read.
-    fn bang(&mut self, from: usize) -> Result<usize, DocumentError> {
-        let (source, rest) = (self.document.source, self.rest(from));
-        let inside = |open: &str, close: &str| {
-            rest.strip_prefix(open)
-                .and_then(|inner| inner.split_once(close))
-                .map(|(inner, _)| inner)
-        };
-        match rest.as_bytes() {
-            [_, _, b'-', ..] => match inside("<!--", "-->") {
-                None => Err(source.syntax(from, "a comment without end", "`-->`")),
-                Some(said) if said.contains("--") || said.ends_with('-') => {
-                    Err(source.syntax(from, "`--` in a comment", "`-->` alone"))
-                }
-                Some(said) => Ok(from + 4 + said.len() + 3),
-            },
-            [_, _, b'[', ..] => {
-                let Some(text) = inside("<![CDATA[", "]]>") else {
-                    return Err(source.syntax(from, "CDATA without end", "`]]>`"));
-                };
-                self.content(from, lines(text), text.chars().all(is_white))?;
-                Ok(from + 9 + text.len() + 3)
-            }
-            [_, _, b'D' | b'd', ..] => {
-                Err(source.syntax(from, "a DOCTYPE", "an element: no DTD is read"))
-            }
-            _ => Err(source.syntax(from, "`<!` and no comment", "`<!--` or `<![CDATA[`")),
-        }
-    }
-
-    /// A declaration or a processing instruction.
-    fn question(&self, from: usize) -> Result<usize, DocumentError> {
-        if from == 0 && self.text.starts_with(USUAL) {
-            return Ok(USUAL.len());
-        }
-        let inner = self.rest(from + 2);
-        let Some(length) = inner.find("?>") else {
-            let found = "a processing instruction without end";
-            return Err(self.document.source.syntax(from, found, "`?>`"));
-        };
-        let until = from + 2 + length + 2;
-        let inner = inner.get(..length).unwrap_or_default();
-        match inner.split(is_white).next() {
-            Some("xml") => self.declaration((from, until))?,
-            target => self.instruction(from, target.unwrap_or_default())?,
-        }
-        Ok(until)
-    }
-
     /// A processing instruction: nothing to us, if it is one.
     fn instruction(&self, from: usize, target: &str) -> Result<(), DocumentError> {
         let source = self.document.source;
@@ -266,13 +198,15 @@ impl<'s> Walk<'s, '_> {
     }
 
     /// `<?xml …?>`: at the very beginning, version 1, and UTF-8 or a part of it.
-    fn declaration(&self, (from, until): (usize, usize)) -> Result<(), DocumentError> {
+    fn declaration(&self, from: usize, length: usize) -> Result<(), DocumentError> {
         let source = self.document.source;
         if from != 0 {
             let expected = "an element: it may only be the very first thing";
             return Err(source.syntax(from, "an XML declaration", expected));
         }
-        let said = tag::declared(source, (from + 2, until - 2), 3)?;
+        let (at, mut said) = (from + 2, Vec::new());
+        let inner = Inner { source, text: source.slice(at, at + length), from: at };
+        inner.attributes("xml".len(), 3, &mut said)?;
         let value = |name: &str| said.iter().find(|said| said.name == name);
         // They have an order: what is said must be what is left of it.
         let mut left = ["version", "encoding", "standalone"].into_iter();
@@ -362,13 +296,73 @@ impl<'s> Walk<'s, '_> {
             change(node);
         }
     }
+
+    fn doctype(&self, at: usize) -> DocumentError {
+        self.document.source.syntax(at, "a DOCTYPE", "an element: no DTD is read")
+    }
+
+    /// A token that quick-xml does not take, in our words.
+    #[cold]
+    fn refused(&self, error: &Error, from: usize) -> DocumentError {
+        let source = self.document.source;
+        let text = source.slice(from, source.text().len());
+        let (found, expected): (String, &str) = match error {
+            Error::IllFormed(IllFormedError::MismatchedEndTag { expected, found }) => {
+                let open =
+                    self.open.last().and_then(|open| self.document.elements.get(open.number));
+                let since = source.position(open.map_or(0, |node| node.start));
+                let expected = format!("`</{expected}>`, as it is open since {since}");
+                return source.syntax(from, format!("`</{found}>`"), expected);
+            }
+            Error::IllFormed(IllFormedError::UnmatchedEndTag(found)) => {
+                (format!("`</{found}>` that closes nothing"), "the end")
+            }
+            Error::Syntax(SyntaxError::UnclosedDoctype)
+            | Error::IllFormed(IllFormedError::MissingDoctypeName) => return self.doctype(from),
+            Error::Syntax(
+                SyntaxError::UnclosedTag
+                | SyntaxError::UnclosedSingleQuotedAttributeValue
+                | SyntaxError::UnclosedDoubleQuotedAttributeValue,
+            ) => {
+                // What stands in it says better what keeps the tag from ending.
+                let inner =
+                    Inner { source, text: text.get(1..).unwrap_or_default(), from: from + 1 };
+                let name = inner.text.find(is_white).unwrap_or(inner.text.len());
+                if !text.starts_with("</")
+                    && let Err(error) = inner.read(name, self.limits.attributes, &mut Vec::new())
+                {
+                    return error;
+                }
+                ("a tag without end".into(), "`>`")
+            }
+            Error::Syntax(SyntaxError::InvalidBangMarkup) => {
+                ("`<!` and no comment".into(), "`<!--` or `<![CDATA[`")
+            }
+            Error::Syntax(SyntaxError::UnclosedComment) => {
+                ("a comment without end".into(), "`-->`")
+            }
+            Error::Syntax(SyntaxError::UnclosedCData) => ("CDATA without end".into(), "`]]>`"),
+            Error::Syntax(SyntaxError::UnclosedPI | SyntaxError::UnclosedXmlDecl) => {
+                ("a processing instruction without end".into(), "`?>`")
+            }
+            Error::IllFormed(IllFormedError::DoubleHyphenInComment) => {
+                ("`--` in a comment".into(), "`-->` alone")
+            }
+            Error::IllFormed(IllFormedError::UnclosedReference) => {
+                return tag::lone(source, from);
+            }
+            Error::IllFormed(_)
+            | Error::Io(_)
+            | Error::InvalidAttr(_)
+            | Error::Encoding(_)
+            | Error::Escape(_)
+            | Error::Namespace(_) => (error.to_string(), "XML 1.0"),
+        };
+        source.syntax(from, found, expected)
+    }
 }
 
-/// Text whose lines end as XML has it: by a line feed alone.
-fn lines(text: &str) -> Cow<'_, str> {
-    if text.contains('\r') {
-        Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n"))
-    } else {
-        Cow::Borrowed(text)
-    }
+/// Positions of text in memory fit.
+fn offset(position: u64) -> usize {
+    usize::try_from(position).unwrap_or(usize::MAX)
 }
