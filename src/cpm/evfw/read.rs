@@ -390,8 +390,11 @@ impl Reader<'_> {
             return Err(element.error("an operation without `flags`", "flags=\"\\Seen\""));
         };
         let words = |text: &str| {
-            let words = text.split([' ', ',']).filter(|word| !word.is_empty());
-            words.map(Flag::of).collect::<Option<BTreeSet<Flag>>>().filter(|all| !all.is_empty())
+            let mut all = BTreeSet::new();
+            for word in text.split([' ', ',']).filter(|word| !word.is_empty()) {
+                all.insert(Flag::of(word)?);
+            }
+            Some(all).filter(|all| !all.is_empty())
         };
         let flags = words(first);
         if text.is_some() && spare.is_some_and(|spare| words(spare) != flags) {
@@ -499,8 +502,10 @@ fn checked<'d>(element: &Element<'d, '_>, name: &str) -> Result<Option<&'d str>,
 /// What would be dangerous or pointless to pass on.
 fn fault_of(text: &str) -> Option<(String, String)> {
     // Beyond ASCII a control character begins with this octet; few texts have one.
-    let may_control = |octet: u8| matches!(octet, 0..=0x1F | 0x7F | 0xC2);
-    if text.bytes().any(may_control) && text.contains(char::is_control) {
+    let may_control = |octet: u8| (octet < 0x20) | (octet == 0x7F) | (octet == 0xC2);
+    if text.bytes().fold(false, |found, octet| found | may_control(octet))
+        && text.contains(char::is_control)
+    {
         return Some(("a control character".into(), "text in one line".into()));
     }
     let octets = text.len();

@@ -28,8 +28,8 @@ pub(super) struct Node<'s> {
     pub(super) end: usize,
     pub(super) attributes: (usize, usize),
     pub(super) parent: Option<usize>,
-    pub(super) first: Option<usize>,
-    pub(super) next: Option<usize>,
+    /// The number of the first element that is not in it: children follow their parent.
+    pub(super) beyond: usize,
     /// Its own characters, without those of its children.
     pub(super) text: Cow<'s, str>,
 }
@@ -164,10 +164,10 @@ impl<'d, 's> Element<'d, 's> {
 
     /// The elements in it, in order.
     pub fn children(&self) -> impl Iterator<Item = Self> + use<'d, 's> {
-        let document = self.document;
-        let first = self.node().and_then(|node| node.first);
-        let next = move |at: &usize| document.elements.get(*at).and_then(|node| node.next);
-        std::iter::successors(first, next).map(move |at| Element { document, at })
+        let (document, beyond) = (self.document, self.node().map_or(0, |node| node.beyond));
+        let within = move |at: usize| Some(at).filter(|at| *at < beyond);
+        let next = move |at: &usize| within(document.elements.get(*at)?.beyond);
+        std::iter::successors(within(self.at + 1), next).map(move |at| Element { document, at })
     }
 
     /// Its own characters, CDATA included, comments and children not, without white space around.

@@ -37,12 +37,10 @@ fn class(octet: u8) -> u8 {
     CLASSES.get(usize::from(octet)).copied().unwrap_or(0)
 }
 
-/// How far octets are a part of a name, all ASCII; 0: they begin none.
-fn part(octets: &[u8]) -> usize {
-    if octets.first().is_none_or(|octet| class(*octet) & STARTS == 0) {
-        return 0;
-    }
-    octets.iter().position(|octet| class(*octet) & NAME == 0).unwrap_or(octets.len())
+/// Whether octets are a part of a name, all ASCII. They are few: looking at all is faster than stopping.
+fn is_part(octets: &[u8]) -> bool {
+    let starts = octets.first().is_some_and(|octet| class(*octet) & STARTS != 0);
+    starts && octets.iter().fold(NAME, |all, octet| all & class(*octet)) != 0
 }
 
 /// A name as written.
@@ -77,6 +75,17 @@ pub(super) struct Attribute<'s> {
     pub(super) at: usize,
 }
 
+impl Attribute<'_> {
+    /// Whether it declares what this prefix, or none, stands for.
+    pub(super) fn declares(&self, prefix: &str) -> bool {
+        match self.name.strip_prefix("xmlns") {
+            Some("") => prefix.is_empty(),
+            Some(rest) => !prefix.is_empty() && rest.strip_prefix(':') == Some(prefix),
+            None => false,
+        }
+    }
+}
+
 /// What stands between `<` and `>`, as quick-xml found it: a name, and attributes.
 #[derive(Clone, Copy)]
 pub(super) struct Inner<'s> {
@@ -94,7 +103,7 @@ impl<'s> Inner<'s> {
         most: usize,
         attributes: &mut Vec<Attribute<'s>>,
     ) -> Result<Name<'s>, DocumentError> {
-        let name = self.name((0, length), "an element's name")?;
+        let name = self.name(0, self.slice(0, length), "an element's name")?;
         if name.whole.len() < length {
             return Err(self.unspaced(name.whole.len(), &[]));
         }
@@ -117,22 +126,16 @@ impl<'s> Inner<'s> {
         self.source.syntax(self.from + at, found, expected)
     }
 
-    /// The name between two offsets, as far as it is one.
-    fn name(
-        &self,
-        (from, length): (usize, usize),
-        expected: &str,
-    ) -> Result<Name<'s>, DocumentError> {
-        let whole = self.slice(from, from + length);
-        let first = part(whole.as_bytes());
-        if first > 0 {
-            match whole.as_bytes().get(first..) {
-                None | Some([]) => return Ok(Name { whole, local: whole }),
-                Some([b':', local @ ..]) if !local.is_empty() && part(local) == local.len() => {
-                    return Ok(Name { whole, local: whole.get(first + 1..).unwrap_or_default() });
-                }
-                Some(_) => {}
-            }
+    /// The name that begins at an offset, as far as it is one.
+    fn name(&self, from: usize, whole: &'s str, expected: &str) -> Result<Name<'s>, DocumentError> {
+        if is_part(whole.as_bytes()) {
+            return Ok(Name { whole, local: whole });
+        }
+        if let Some((prefix, local)) = whole.split_once(':')
+            && is_part(prefix.as_bytes())
+            && is_part(local.as_bytes())
+        {
+            return Ok(Name { whole, local });
         }
         self.odd_name(from, whole, expected)
     }
@@ -164,15 +167,23 @@ impl<'s> Inner<'s> {
         attributes: &mut Vec<Attribute<'s>>,
     ) -> Result<(), DocumentError> {
         let (first, mut behind) = (attributes.len(), from);
+        // All octets at once: most tags have nothing special, and then no value has.
+        let is_special = |octet: u8| (octet < b' ') | (octet == b'&') | (octet == b'<');
+        let special = self.text.bytes().fold(false, |found, octet| found | is_special(octet));
         let mut tokens = Attributes::new(self.text, from);
         for token in tokens.with_checks(false) {
             let known = attributes.get(first..).unwrap_or_default();
             let token = token.map_err(|error| self.refused(behind, known, &error))?;
+            let Cow::Borrowed(value) = token.value else {
+                unreachable!("it is a part of the text")
+            };
             let name = token.key.0;
-            let (key, at) = (offset(self.text, name), offset(self.text, &token.value));
-            self.attribute((behind, key), name.len(), known)?;
-            behind = at + token.value.len() + 1;
-            let value = normal(self.source, self.from + at, self.slice(at, behind - 1))?;
+            let (key, at) = (offset(self.text, name), offset(self.text, value));
+            self.attribute((behind, key), name, known)?;
+            behind = at + value.len() + 1;
+            let at = self.from + at;
+            let value =
+                if special { normal(self.source, at, value)? } else { Cow::Borrowed(value) };
             if known.iter().any(|known| known.name == name) {
                 return Err(self.syntax(key, format!("the attribute `{name}` twice"), "each once"));
             }
@@ -185,7 +196,7 @@ impl<'s> Inner<'s> {
                     format!("at most {most}"),
                 ));
             }
-            attributes.push(Attribute { name, value, at: self.from + at });
+            attributes.push(Attribute { name, value, at });
         }
         Ok(())
     }
@@ -194,14 +205,14 @@ impl<'s> Inner<'s> {
     fn attribute(
         &self,
         (behind, at): (usize, usize),
-        length: usize,
+        written: &'s str,
         known: &[Attribute<'_>],
     ) -> Result<&'s str, DocumentError> {
         if at == behind {
             return Err(self.unspaced(at, known));
         }
-        let name = self.name((at, length), "an attribute's name, `/` or `>`")?.whole;
-        if name.len() < length {
+        let name = self.name(at, written, "an attribute's name, `/` or `>`")?.whole;
+        if name.len() < written.len() {
             return Err(self.valueless(at + name.len(), name));
         }
         Ok(name)
@@ -213,7 +224,7 @@ impl<'s> Inner<'s> {
         let rest = self.slice(behind, self.text.len()).trim_start_matches(is_white);
         let at = self.text.len() - rest.len();
         let length = rest.find(|c| is_white(c) || c == '=').unwrap_or(rest.len());
-        let name = match self.attribute((behind, at), length, known) {
+        let name = match self.attribute((behind, at), self.slice(at, at + length), known) {
             Ok(name) => name,
             Err(error) => return error,
         };
@@ -266,9 +277,7 @@ fn normal<'s>(
     at: usize,
     value: &'s str,
 ) -> Result<Cow<'s, str>, DocumentError> {
-    // All octets at once, as most values are short, and few special.
-    let is_special = |octet: u8| (octet < b' ') | (octet == b'&') | (octet == b'<');
-    if !value.bytes().fold(false, |found, octet| found | is_special(octet)) {
+    if !value.contains(['&', '<', '\t', '\n', '\r']) {
         return Ok(Cow::Borrowed(value));
     }
     let mut out = String::with_capacity(value.len());

@@ -1,6 +1,7 @@
 //! The walk itself: tokens in, elements out.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use quick_xml::Reader;
 use quick_xml::errors::{Error, IllFormedError, SyntaxError};
@@ -16,7 +17,7 @@ const XML: &str = "http://www.w3.org/XML/1998/namespace";
 /// The declaration as nearly everybody writes it, without its ends.
 const USUAL: &str = "xml version=\"1.0\" encoding=\"UTF-8\"";
 /// Octets of a document for each element, and each attribute, that there is room for at once.
-const OCTETS_EACH: usize = 32;
+const OCTETS_EACH: usize = 44;
 
 /// Reads all of it, or says what is wrong first.
 pub(super) fn read<'s>(
@@ -29,34 +30,34 @@ pub(super) fn read<'s>(
     let room = text.len() / OCTETS_EACH + 1;
     let (elements, attributes) = (Vec::with_capacity(room), Vec::with_capacity(room));
     let document = Document { source, elements, attributes };
-    let open = Vec::with_capacity(limits.depth.min(8));
-    let mut walk = Walk { document, limits, open, bound: Vec::with_capacity(2) };
+    let mut walk = Walk { document, limits, open: None, depth: 0 };
     // It would pass over a second byte order mark, and lose its place by that.
     if text.starts_with('\u{feff}') {
         walk.content(0, Cow::Borrowed(text), false)?;
     }
     loop {
         let from = offset(reader.buffer_position());
-        match reader.read_event().map_err(|error| walk.refused(&error, from))? {
-            Event::Start(tag) => walk.start(from, (tag.name().0.len(), tag.len()), false)?,
-            Event::Empty(tag) => walk.start(from, (tag.name().0.len(), tag.len()), true)?,
-            Event::End(_) => walk.end(offset(reader.buffer_position())),
-            Event::Text(text) => walk.characters(from, text)?,
-            Event::CData(text) => {
+        match reader.read_event() {
+            Ok(Event::Start(tag)) => walk.start(from, (tag.name().0.len(), tag.len()), false)?,
+            Ok(Event::Empty(tag)) => walk.start(from, (tag.name().0.len(), tag.len()), true)?,
+            Ok(Event::End(_)) => walk.end(offset(reader.buffer_position())),
+            Ok(Event::Text(text)) => walk.characters(from, text)?,
+            Ok(Event::CData(text)) => {
                 let text = text.xml10_content();
                 let blank = text.chars().all(is_white);
                 walk.content(from, text, blank)?;
             }
-            Event::GeneralRef(name) => {
+            Ok(Event::GeneralRef(name)) => {
                 let character = tag::reference(source, from, &name)?;
                 walk.content(from, Cow::Owned(character.into()), is_white(character))?;
             }
-            Event::Comment(_) => {}
-            Event::PI(pi) => walk.instruction(from, pi.target())?,
-            Event::Decl(said) if from == 0 && &*said == USUAL => {}
-            Event::Decl(said) => walk.declaration(from, said.len())?,
-            Event::DocType(_) => return Err(walk.doctype(from)),
-            Event::Eof => break,
+            Ok(Event::Comment(_)) => {}
+            Ok(Event::PI(pi)) => walk.instruction(from, pi.target())?,
+            Ok(Event::Decl(said)) if from == 0 && &*said == USUAL => {}
+            Ok(Event::Decl(said)) => walk.declaration(from, said.len())?,
+            Ok(Event::DocType(_)) => return Err(walk.doctype(from)),
+            Ok(Event::Eof) => break,
+            Err(error) => return Err(walk.refused(&error, from)),
         }
     }
     walk.done()
@@ -65,16 +66,9 @@ pub(super) fn read<'s>(
 struct Walk<'s, 'l> {
     document: Document<'s>,
     limits: &'l Limits,
-    /// The elements that are open, outermost first.
-    open: Vec<Open>,
-    /// Namespaces in force: prefix (empty: the default), URI, and how deep it was declared.
-    bound: Vec<(&'s str, Cow<'s, str>, usize)>,
-}
-
-/// An element that is open, and its last child so far.
-struct Open {
-    number: usize,
-    last: Option<usize>,
+    /// The innermost element that is open, and how many are.
+    open: Option<usize>,
+    depth: usize,
 }
 
 impl<'s> Walk<'s, '_> {
@@ -85,11 +79,11 @@ impl<'s> Walk<'s, '_> {
         (name, length): (usize, usize),
         is_empty: bool,
     ) -> Result<(), DocumentError> {
-        let (source, depth) = (self.document.source, self.open.len());
+        let (source, depth) = (self.document.source, self.depth);
         let too_large = |found: String, most: usize| {
             Err(source.error(Fault::TooLarge, from, found, format!("at most {most}")))
         };
-        if self.open.is_empty() && !self.document.elements.is_empty() {
+        if self.open.is_none() && !self.document.elements.is_empty() {
             return Err(source.syntax(from, "a second root element", "the end"));
         }
         if depth >= self.limits.depth {
@@ -105,42 +99,32 @@ impl<'s> Walk<'s, '_> {
         let inner = Inner { source, text, from: from + 1 };
         let name = inner.read(name, most, &mut self.document.attributes)?;
         let until = from + 1 + length + if is_empty { 2 } else { 1 };
-        let attributes = (first, self.document.attributes.len());
-        self.declare(attributes, depth);
-        let parent = self.open.last().map(|open| open.number);
         let node = Node {
             name,
-            namespace: self.namespace(from, name)?,
+            namespace: self.namespace(from, name, first)?,
             start: from,
             inside: until,
             end: until,
-            attributes,
-            parent,
-            first: None,
-            next: None,
+            attributes: (first, self.document.attributes.len()),
+            parent: self.open,
+            beyond: number + 1,
             text: Cow::Borrowed(""),
         };
-        let older = self.open.last_mut().and_then(|open| open.last.replace(number));
-        match (older, parent) {
-            (Some(older), _) => self.node(older, |older| older.next = Some(number)),
-            (None, Some(parent)) => self.node(parent, |parent| parent.first = Some(number)),
-            (None, None) => {}
-        }
         self.document.elements.push(node);
-        if is_empty {
-            self.undeclare(depth);
-        } else {
-            self.open.push(Open { number, last: None });
+        if !is_empty {
+            (self.open, self.depth) = (Some(number), depth + 1);
         }
         Ok(())
     }
 
     /// The element that is open ends; quick-xml knows that this is its tag.
     fn end(&mut self, until: usize) {
-        if let Some(Open { number, .. }) = self.open.pop() {
-            self.node(number, |node| node.end = until);
+        let beyond = self.document.elements.len();
+        if let Some(node) = self.innermost() {
+            (node.end, node.beyond) = (until, beyond);
+            self.open = node.parent;
+            self.depth -= 1;
         }
-        self.undeclare(self.open.len());
     }
 
     /// Text, and nothing else.
@@ -152,7 +136,7 @@ impl<'s> Walk<'s, '_> {
             return Err(source.syntax(from + at, "`]]>` in text", "`]]&gt;`"));
         }
         let blank = text.chars().all(is_white);
-        if blank && self.open.is_empty() {
+        if blank && self.open.is_none() {
             return Ok(());
         }
         let has_returns = source.has(RETURN);
@@ -167,17 +151,17 @@ impl<'s> Walk<'s, '_> {
         text: Cow<'s, str>,
         blank: bool,
     ) -> Result<(), DocumentError> {
-        let Some(Open { number, .. }) = self.open.last() else {
+        let Some(node) = self.innermost() else {
             let blank = text.len() - text.trim_start_matches(is_white).len();
             let expected = if self.document.elements.is_empty() { "an element" } else { "the end" };
             let source = self.document.source;
             return Err(source.syntax(from + blank, "text outside all elements", expected));
         };
-        self.node(*number, |node| match node.text.is_empty() {
+        match node.text.is_empty() {
             true if blank => {}
             true => node.text = text,
             false => node.text.to_mut().push_str(&text),
-        });
+        }
         Ok(())
     }
 
@@ -241,8 +225,7 @@ impl<'s> Walk<'s, '_> {
 
     fn done(self) -> Result<Document<'s>, DocumentError> {
         let (source, end) = (self.document.source, self.document.source.text().len());
-        let open = self.open.last().and_then(|open| self.document.elements.get(open.number));
-        if let Some(node) = open {
+        if let Some(node) = self.open.and_then(|open| self.document.elements.get(open)) {
             let since = source.position(node.start);
             let expected = format!("`</{}>`, as it is open since {since}", node.name.whole);
             return Err(source.syntax(end, "the end of the document", expected));
@@ -253,34 +236,33 @@ impl<'s> Walk<'s, '_> {
         Ok(self.document)
     }
 
-    fn declare(&mut self, (first, last): (usize, usize), depth: usize) {
-        for attribute in self.document.attributes.get(first..last).unwrap_or_default() {
-            let prefix = match attribute.name.strip_prefix("xmlns") {
-                Some("") => "",
-                Some(prefix) => match prefix.strip_prefix(':') {
-                    Some(prefix) => prefix,
-                    None => continue,
-                },
-                None => continue,
-            };
-            self.bound.push((prefix, attribute.value.clone(), depth));
+    /// What the prefix of a name stands for in the innermost element, and with its own attributes from `first` on.
+    fn namespace(
+        &self,
+        from: usize,
+        name: Name<'s>,
+        first: usize,
+    ) -> Result<Namespace<'s>, DocumentError> {
+        let (prefix, attributes) = (name.prefix(), &self.document.attributes);
+        let declared = |range: Range<usize>| {
+            let mut all = attributes.get(range).unwrap_or_default().iter();
+            all.find(|attribute| attribute.declares(prefix)).map(|attribute| &attribute.value)
+        };
+        let parent = self.open.and_then(|open| self.document.elements.get(open));
+        let mut found = declared(first..attributes.len());
+        if found.is_none()
+            && let Some(parent) = parent
+        {
+            if parent.name.prefix() == prefix {
+                return Ok(parent.namespace.clone());
+            }
+            let outer = |node: &&Node<'_>| self.document.elements.get(node.parent?);
+            found = std::iter::successors(Some(parent), outer)
+                .find_map(|node| declared(node.attributes.0..node.attributes.1));
         }
-    }
-
-    fn undeclare(&mut self, depth: usize) {
-        while self.bound.last().is_some_and(|(.., since)| *since >= depth) {
-            self.bound.pop();
-        }
-    }
-
-    fn namespace(&self, from: usize, name: Name<'s>) -> Result<Namespace<'s>, DocumentError> {
-        let prefix = name.prefix();
-        // Most have none: two of them are not compared.
-        let is =
-            |bound: &str| bound.len() == prefix.len() && (prefix.is_empty() || bound == prefix);
-        Ok(match self.bound.iter().rev().find(|(bound, ..)| is(bound)) {
-            Some((_, uri, _)) if uri.is_empty() => Namespace::None,
-            Some((_, uri, _)) => Namespace::Of(uri.clone()),
+        Ok(match found {
+            Some(uri) if uri.is_empty() => Namespace::None,
+            Some(uri) => Namespace::Of(uri.clone()),
             None if prefix.is_empty() => Namespace::None,
             None if prefix == "xml" => Namespace::Of(Cow::Borrowed(XML)),
             None => {
@@ -291,10 +273,8 @@ impl<'s> Walk<'s, '_> {
         })
     }
 
-    fn node(&mut self, number: usize, change: impl FnOnce(&mut Node<'s>)) {
-        if let Some(node) = self.document.elements.get_mut(number) {
-            change(node);
-        }
+    fn innermost(&mut self) -> Option<&mut Node<'s>> {
+        self.document.elements.get_mut(self.open?)
     }
 
     fn doctype(&self, at: usize) -> DocumentError {
@@ -308,8 +288,7 @@ impl<'s> Walk<'s, '_> {
         let text = source.slice(from, source.text().len());
         let (found, expected): (String, &str) = match error {
             Error::IllFormed(IllFormedError::MismatchedEndTag { expected, found }) => {
-                let open =
-                    self.open.last().and_then(|open| self.document.elements.get(open.number));
+                let open = self.open.and_then(|open| self.document.elements.get(open));
                 let since = source.position(open.map_or(0, |node| node.start));
                 let expected = format!("`</{expected}>`, as it is open since {since}");
                 return source.syntax(from, format!("`</{found}>`"), expected);
