@@ -84,7 +84,6 @@ fn request() -> PagerModeRequest {
         tags: Caps::of(["oma.cpm.msg"]),
         has_iari: false,
         user_agent: Some("Phone/1.2 (build 7)".into()),
-        is_anonymous: false,
     }
 }
 
@@ -129,15 +128,7 @@ fn other_rule(number: usize) -> Rule {
 }
 
 fn rule(name: &str, actions: Vec<Action>) -> Rule {
-    Rule {
-        name: name.into(),
-        actions,
-        kinds: Vec::new(),
-        senders: Vec::new(),
-        profiles: Vec::new(),
-        valid_from: None,
-        valid_until: None,
-    }
+    Rule { name: name.into(), actions, ..Rule::default() }
 }
 
 fn told(user: &mut User, fact: Fact<'_>, policy: &Policy) {

@@ -39,8 +39,12 @@ fn class(octet: u8) -> u8 {
 
 /// Whether octets are a part of a name, all ASCII. They are few: looking at all is faster than stopping.
 fn is_part(octets: &[u8]) -> bool {
-    let starts = octets.first().is_some_and(|octet| class(*octet) & STARTS != 0);
-    starts && octets.iter().fold(NAME, |all, octet| all & class(*octet)) != 0
+    let (fours, rest) = octets.as_chunks();
+    let fours = fours
+        .iter()
+        .fold(NAME, |all, [a, b, c, d]| all & class(*a) & class(*b) & class(*c) & class(*d));
+    let all = rest.iter().fold(fours, |all, octet| all & class(*octet));
+    all != 0 && octets.first().is_some_and(|octet| class(*octet) & STARTS != 0)
 }
 
 /// A name as written.
@@ -184,17 +188,8 @@ impl<'s> Inner<'s> {
             let at = self.from + at;
             let value =
                 if special { normal(self.source, at, value)? } else { Cow::Borrowed(value) };
-            if known.iter().any(|known| known.name == name) {
-                return Err(self.syntax(key, format!("the attribute `{name}` twice"), "each once"));
-            }
-            if known.len() >= most {
-                let (found, at) = (format!("more than {most} attributes"), self.from + key);
-                return Err(self.source.error(
-                    Fault::TooLarge,
-                    at,
-                    found,
-                    format!("at most {most}"),
-                ));
+            if known.len() >= most || known.iter().any(|known| known.name == name) {
+                return Err(self.superfluous(key, name, most, known));
             }
             attributes.push(Attribute { name, value, at });
         }
@@ -245,12 +240,30 @@ impl<'s> Inner<'s> {
         }
     }
 
+    /// One attribute more than there may be.
+    #[cold]
+    fn superfluous(
+        &self,
+        at: usize,
+        name: &str,
+        most: usize,
+        known: &[Attribute<'_>],
+    ) -> DocumentError {
+        if known.iter().any(|known| known.name == name) {
+            return self.syntax(at, format!("the attribute `{name}` twice"), "each once");
+        }
+        let (found, expected) = (format!("more than {most} attributes"), format!("at most {most}"));
+        self.source.error(Fault::TooLarge, self.from + at, found, expected)
+    }
+
+    #[cold]
     fn valueless(&self, at: usize, name: &str) -> DocumentError {
         let found = format!("the attribute `{name}` without a value");
         self.syntax(at, found, &format!("{name}=\"…\""))
     }
 
     /// Something stands right behind a value, or a name. A curly quote in that value is why.
+    #[cold]
     fn unspaced(&self, at: usize, known: &[Attribute<'_>]) -> DocumentError {
         if let Some(last) = known.last() {
             let value = self.source.slice(last.at, self.from + at);
@@ -272,6 +285,7 @@ fn offset(text: &str, part: &str) -> usize {
 }
 
 /// A value with its references resolved, and each white space a blank.
+#[cold]
 fn normal<'s>(
     source: &Source<'_>,
     at: usize,

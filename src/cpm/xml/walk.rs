@@ -80,18 +80,10 @@ impl<'s> Walk<'s, '_> {
         is_empty: bool,
     ) -> Result<(), DocumentError> {
         let (source, depth) = (self.document.source, self.depth);
-        let too_large = |found: String, most: usize| {
-            Err(source.error(Fault::TooLarge, from, found, format!("at most {most}")))
-        };
-        if self.open.is_none() && !self.document.elements.is_empty() {
-            return Err(source.syntax(from, "a second root element", "the end"));
-        }
-        if depth >= self.limits.depth {
-            return too_large(format!("elements {} deep", depth + 1), self.limits.depth);
-        }
         let number = self.document.elements.len();
-        if number >= self.limits.elements {
-            return too_large(format!("{} elements", number + 1), self.limits.elements);
+        let is_second = self.open.is_none() && number > 0;
+        if is_second || depth >= self.limits.depth || number >= self.limits.elements {
+            return Err(self.superfluous(from));
         }
         let first = self.document.attributes.len();
         let most = self.limits.attributes;
@@ -115,6 +107,21 @@ impl<'s> Walk<'s, '_> {
             (self.open, self.depth) = (Some(number), depth + 1);
         }
         Ok(())
+    }
+
+    /// One element more than there may be.
+    #[cold]
+    fn superfluous(&self, from: usize) -> DocumentError {
+        let (source, limits, number) =
+            (self.document.source, self.limits, self.document.elements.len());
+        let (found, most) = if self.open.is_none() && number > 0 {
+            return source.syntax(from, "a second root element", "the end");
+        } else if self.depth >= limits.depth {
+            (format!("elements {} deep", self.depth + 1), limits.depth)
+        } else {
+            (format!("{} elements", number + 1), limits.elements)
+        };
+        source.error(Fault::TooLarge, from, found, format!("at most {most}"))
     }
 
     /// The element that is open ends; quick-xml knows that this is its tag.
@@ -265,12 +272,14 @@ impl<'s> Walk<'s, '_> {
             Some(uri) => Namespace::Of(uri.clone()),
             None if prefix.is_empty() => Namespace::None,
             None if prefix == "xml" => Namespace::Of(Cow::Borrowed(XML)),
-            None => {
-                let found = format!("the prefix `{prefix}`, which nobody declared");
-                let expected = format!("xmlns:{prefix}=\"…\"");
-                return Err(self.document.source.syntax(from + 1, found, expected));
-            }
+            None => return Err(self.undeclared(from, prefix)),
         })
+    }
+
+    #[cold]
+    fn undeclared(&self, from: usize, prefix: &str) -> DocumentError {
+        let found = format!("the prefix `{prefix}`, which nobody declared");
+        self.document.source.syntax(from + 1, found, format!("xmlns:{prefix}=\"…\""))
     }
 
     fn innermost(&mut self) -> Option<&mut Node<'s>> {
