@@ -164,9 +164,9 @@ fn octets(bytes: &[u8]) -> u8 {
         let is_control = (*octet < 0x20) & !matches!(octet, 9 | 10 | 13);
         let is_doubtful = is_control | (*octet == 0xEF);
         found
-            | u8::from(is_doubtful) * DOUBTFUL
-            | u8::from(*octet == b']') * BRACKET
-            | u8::from(*octet == b'\r') * RETURN
+            | (u8::from(is_doubtful) * DOUBTFUL)
+            | (u8::from(*octet == b']') * BRACKET)
+            | (u8::from(*octet == b'\r') * RETURN)
     })
 }
 
