@@ -20,8 +20,8 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait MessageStore: fmt::Debug + Send + Sync {
     /// Adds a flag to messages of a user; an answer for each, in their order. What is set stays set. (SEED4-78)
     ///
-    /// `Ok` is what was read back and not what the store said of the change: a store may say OK and do
-    /// nothing, where there is no such message.
+    /// `Ok` is that the flag was seen on the message after the change, and not that the store said OK to it: it
+    /// may say so and do nothing, where there is no such message.
     ///
     /// # Errors
     ///

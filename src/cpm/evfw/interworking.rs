@@ -186,15 +186,16 @@ impl Domain {
     /// The domain of this word, whatever its letters' case and its separators.
     #[must_use]
     pub fn of(word: &str) -> Self {
-        let letters = word.chars().filter(char::is_ascii_alphanumeric);
-        let word: String = letters.map(|c| c.to_ascii_lowercase()).collect();
-        match word.as_str() {
-            "cs" | "sgs" => Self::Cs,
-            "ps" | "sgd" | "gdd" => Self::Ps,
-            "imssmsip" | "smsip" | "smsoverip" | "ims" => Self::ImsSmsIp,
-            "nas5g" | "5gnas" | "5g" => Self::Nas5g,
-            _ => Self::Unknown,
-        }
+        const WORDS: [(Domain, &[&str]); 4] = [
+            (Domain::Cs, &["cs", "sgs"]),
+            (Domain::Ps, &["ps", "sgd", "gdd"]),
+            (Domain::ImsSmsIp, &["imssmsip", "smsip", "smsoverip", "ims"]),
+            (Domain::Nas5g, &["nas5g", "5gnas", "5g"]),
+        ];
+        let letters = || word.bytes().filter(u8::is_ascii_alphanumeric);
+        let is = |known: &&str| letters().map(|c| c.to_ascii_lowercase()).eq(known.bytes());
+        let found = WORDS.iter().find(|(_, words)| words.iter().any(is));
+        found.map_or(Self::Unknown, |(domain, _)| *domain)
     }
 
     /// Its word in our records.

@@ -10,7 +10,7 @@ use super::interworking::{
 use super::{Event, EventReport, NAMESPACE, OWN_NAMESPACE};
 use crate::cpm::xml::{Document, Element, Kept, Limits, Source};
 use crate::cpm::{DocumentError, Fault, Position};
-use crate::domain::address::{Address, AddressError, Home};
+use crate::domain::address::{Address, AddressError, Home, LONGEST_TEL};
 use crate::domain::failure::Cause;
 
 const CONTAINERS: [&str; 2] = ["cpm-event-iw", "event-cpm-iw"];
@@ -329,8 +329,8 @@ impl Reader<'_> {
 
     fn imap(&mut self, element: Element<'_, '_>) -> Result<ImapEvent, DocumentError> {
         let attribute = |name: &str| {
-            let expected = format!("{name}=\"…\"");
-            let missing = || element.error(format!("`event-cpm-imap` without `{name}`"), expected);
+            let found = || format!("`event-cpm-imap` without `{name}`");
+            let missing = || element.error(found(), format!("{name}=\"…\""));
             checked(&element, name)?.ok_or_else(missing)
         };
         let kind = attribute("type")?;
@@ -390,8 +390,11 @@ impl Reader<'_> {
             return Err(element.error("an operation without `flags`", "flags=\"\\Seen\""));
         };
         let words = |text: &str| {
-            let words = text.split([' ', ',']).filter(|word| !word.is_empty());
-            words.map(Flag::of).collect::<Option<BTreeSet<Flag>>>().filter(|all| !all.is_empty())
+            let mut all = BTreeSet::new();
+            for word in text.split([' ', ',']).filter(|word| !word.is_empty()) {
+                all.insert(Flag::of(word)?);
+            }
+            Some(all).filter(|all| !all.is_empty())
         };
         let flags = words(first);
         if text.is_some() && spare.is_some_and(|spare| words(spare) != flags) {
@@ -401,6 +404,14 @@ impl Reader<'_> {
             self.note(element, "`flag` is read as `flags`");
         }
         Ok(flags.map_or_else(|| Asked::Refused(Refusal::Flags(first.into())), Asked::Add))
+    }
+
+    /// Another party's address, in the one spelling where it is one.
+    fn party(&self, text: &str) -> Box<str> {
+        match Address::parse(text, self.reading.home) {
+            Ok(address) => address.written(&mut [0; LONGEST_TEL]).into(),
+            Err(_) => text.into(),
+        }
     }
 
     fn object(&mut self, element: Element<'_, '_>) -> Result<Object, DocumentError> {
@@ -420,27 +431,27 @@ impl Reader<'_> {
             self.note(&element, "a uid without folder-path means nothing");
         }
         for child in element.children() {
-            let field = match child.local().to_ascii_lowercase().as_str() {
-                _ if !child.belongs_to(NAMESPACE) => None,
-                "conversation-id" => Some(&mut object.conversation_id),
-                "contribution-id" => Some(&mut object.contribution_id),
-                "message-id" => Some(&mut object.message_id),
-                "other-party" => Some(&mut object.other_party),
-                _ => None,
+            let field = if !child.belongs_to(NAMESPACE) {
+                None
+            } else if child.is("message-id") {
+                Some(&mut object.message_id)
+            } else if child.is("conversation-id") {
+                Some(&mut object.conversation_id)
+            } else if child.is("contribution-id") {
+                Some(&mut object.contribution_id)
+            } else if child.is("other-party") {
+                let party = value(&child)?.map(|party| self.party(party));
+                once(&child, &mut object.other_party, party)?;
+                continue;
+            } else {
+                None
             };
             let Some(field) = field else {
                 let kept = self.keep(child)?;
                 object.unknown.push(kept);
                 continue;
             };
-            let mut text: Option<Box<str>> = value(&child)?.map(Into::into);
-            if child.is("other-party")
-                && let Some(party) = &mut text
-                && let Ok(address) = Address::parse(party, self.reading.home)
-            {
-                *party = address.to_string().into();
-            }
-            once(&child, field, text)?;
+            once(&child, field, value(&child)?.map(Into::into))?;
         }
         if object.message_id.is_none() && object.place().is_none() {
             let text =
@@ -490,7 +501,11 @@ fn checked<'d>(element: &Element<'d, '_>, name: &str) -> Result<Option<&'d str>,
 
 /// What would be dangerous or pointless to pass on.
 fn fault_of(text: &str) -> Option<(String, String)> {
-    if text.contains(char::is_control) {
+    // Beyond ASCII a control character begins with this octet; few texts have one.
+    let may_control = |octet: u8| (octet < 0x20) | (octet == 0x7F) | (octet == 0xC2);
+    if text.bytes().fold(false, |found, octet| found | may_control(octet))
+        && text.contains(char::is_control)
+    {
         return Some(("a control character".into(), "text in one line".into()));
     }
     let octets = text.len();

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::source::Source;
-use super::tag::Attribute;
+use super::tag::{Attribute, Name};
 use super::write::escaped;
 use super::{DocumentError, Fault, Limits, Position, walk};
 
@@ -20,7 +20,7 @@ pub struct Document<'s> {
 /// An element as the document holds it; numbers are places in `Document::elements`.
 #[derive(Debug)]
 pub(super) struct Node<'s> {
-    pub(super) name: &'s str,
+    pub(super) name: Name<'s>,
     pub(super) namespace: Namespace<'s>,
     /// Offsets: of its `<`, behind its start tag, behind its end tag.
     pub(super) start: usize,
@@ -28,8 +28,8 @@ pub(super) struct Node<'s> {
     pub(super) end: usize,
     pub(super) attributes: (usize, usize),
     pub(super) parent: Option<usize>,
-    pub(super) first: Option<usize>,
-    pub(super) next: Option<usize>,
+    /// The number of the first element that is not in it: children follow their parent.
+    pub(super) beyond: usize,
     /// Its own characters, without those of its children.
     pub(super) text: Cow<'s, str>,
 }
@@ -126,13 +126,13 @@ impl<'d, 's> Element<'d, 's> {
     /// Its name as written, prefix included.
     #[must_use]
     pub fn name(&self) -> &'s str {
-        self.node().map_or("", |node| node.name)
+        self.node().map_or("", |node| node.name.whole)
     }
 
     /// Its name without prefix.
     #[must_use]
     pub fn local(&self) -> &'s str {
-        local(self.name())
+        self.node().map_or("", |node| node.name.local)
     }
 
     /// Its namespace.
@@ -164,10 +164,10 @@ impl<'d, 's> Element<'d, 's> {
 
     /// The elements in it, in order.
     pub fn children(&self) -> impl Iterator<Item = Self> + use<'d, 's> {
-        let document = self.document;
-        let first = self.node().and_then(|node| node.first);
-        let next = move |at: &usize| document.elements.get(*at).and_then(|node| node.next);
-        std::iter::successors(first, next).map(move |at| Element { document, at })
+        let (document, beyond) = (self.document, self.node().map_or(0, |node| node.beyond));
+        let within = move |at: usize| Some(at).filter(|at| *at < beyond);
+        let next = move |at: &usize| within(document.elements.get(*at)?.beyond);
+        std::iter::successors(within(self.at + 1), next).map(move |at| Element { document, at })
     }
 
     /// Its own characters, CDATA included, comments and children not, without white space around.
@@ -272,7 +272,7 @@ impl<'d, 's> Element<'d, 's> {
         if needed.is_empty() {
             return Kept(slice.into());
         }
-        let name_end = 1 + node.name.len();
+        let name_end = 1 + node.name.whole.len();
         let (name, rest) = slice.split_at_checked(name_end.min(open.len())).unwrap_or((slice, ""));
         Kept(format!("{name}{needed}{rest}").into())
     }
@@ -305,9 +305,4 @@ impl<'d, 's> Element<'d, 's> {
         names.sort_unstable();
         names
     }
-}
-
-/// A name without its prefix.
-pub(super) fn local(name: &str) -> &str {
-    name.split_once(':').map_or(name, |(_, local)| local)
 }

@@ -12,7 +12,16 @@ pub struct Source<'b> {
     original: &'b str,
     text: Cow<'b, str>,
     edits: Vec<Edit>,
+    /// Which octets there are, as bits of [`octets`].
+    octets: u8,
 }
+
+/// An octet that only begins to look like a character that XML has not. Few documents have one.
+const DOUBTFUL: u8 = 1;
+/// Text with it may hold what only ends CDATA.
+pub(super) const BRACKET: u8 = 2;
+/// A carriage return: lines end otherwise.
+pub(super) const RETURN: u8 = 4;
 
 /// A repair that [`Source::repaired`] made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,17 +68,15 @@ impl<'b> Source<'b> {
             refused(Fault::Charset, at, found, "UTF-8")
         })?;
         let original = original.strip_prefix('\u{feff}').unwrap_or(original);
-        // Few documents have an octet that only begins to look like a character that XML has not.
-        let doubtful = |octet: &u8| matches!(octet, 0..=8 | 11 | 12 | 14..=31 | 0xEF);
-        let has_doubtful = original.as_bytes().iter().any(doubtful);
-        if has_doubtful
+        let octets = octets(original.as_bytes());
+        if octets & DOUBTFUL != 0
             && let Some((offset, bad)) = original.char_indices().find(|(_, c)| !is_char(*c))
         {
             let at = position(original.get(..offset).unwrap_or_default());
             let found = format!("the character U+{:04X}", u32::from(bad));
             return Err(refused(Fault::Syntax, at, found, "a character that XML has"));
         }
-        Ok(Self { original, text: Cow::Borrowed(original), edits: Vec::new() })
+        Ok(Self { original, text: Cow::Borrowed(original), edits: Vec::new(), octets })
     }
 
     /// The same with quotes in tags straightened and bare attribute values quoted, and nothing else
@@ -77,7 +84,7 @@ impl<'b> Source<'b> {
     #[must_use]
     pub fn repaired(self) -> Self {
         let (text, edits) = repair(self.original);
-        Self { original: self.original, text, edits }
+        Self { text, edits, ..self }
     }
 
     /// What was repaired, in order.
@@ -107,6 +114,11 @@ impl<'b> Source<'b> {
     /// The text as it is read.
     pub(super) fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Whether one of these octets is there.
+    pub(super) fn has(&self, octets: u8) -> bool {
+        self.octets & octets != 0
     }
 
     /// A stretch of the text as it is read.
@@ -143,6 +155,19 @@ impl<'b> Source<'b> {
     ) -> DocumentError {
         self.error(Fault::Syntax, offset, found, expected)
     }
+}
+
+/// Which octets there are that make us look again.
+fn octets(bytes: &[u8]) -> u8 {
+    // Without a way out of them they are looked at many at once.
+    bytes.iter().fold(0, |found, octet| {
+        let is_control = (*octet < 0x20) & !matches!(octet, 9 | 10 | 13);
+        let is_doubtful = is_control | (*octet == 0xEF);
+        found
+            | (u8::from(is_doubtful) * DOUBTFUL)
+            | (u8::from(*octet == b']') * BRACKET)
+            | (u8::from(*octet == b'\r') * RETURN)
+    })
 }
 
 /// The place after this text.

@@ -1,51 +1,63 @@
 //! The walk itself: tokens in, elements out.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use quick_xml::Reader;
 use quick_xml::errors::{Error, IllFormedError, SyntaxError};
-use quick_xml::events::Event;
+use quick_xml::events::{BytesText, Event};
 
 use super::element::{Document, Namespace, Node};
-use super::source::Source;
-use super::tag::{self, is_white};
+use super::source::{BRACKET, RETURN, Source};
+use super::tag::{self, Inner, Name, is_white};
 use super::{DocumentError, Fault, Limits};
 
 /// What the prefix `xml` stands for without any declaration.
 const XML: &str = "http://www.w3.org/XML/1998/namespace";
+/// The declaration as nearly everybody writes it, without its ends.
+const USUAL: &str = "xml version=\"1.0\" encoding=\"UTF-8\"";
+/// Octets of a document for each element, and each attribute, that there is room for at once.
+const OCTETS_EACH: usize = 44;
 
 /// Reads all of it, or says what is wrong first.
 pub(super) fn read<'s>(
     source: &'s Source<'s>,
     limits: &Limits,
 ) -> Result<Document<'s>, DocumentError> {
-    let mut reader = Reader::from_str(source.text());
-    let config = reader.config_mut();
-    config.check_comments = true;
-    // We name the tag that is open, and where: so we look ourselves.
-    config.check_end_names = false;
-    config.allow_unmatched_ends = true;
-    let document = Document { source, elements: Vec::new(), attributes: Vec::new() };
-    let mut walk = Walk { document, limits, open: Vec::new(), last: Vec::new(), bound: Vec::new() };
+    let text = source.text();
+    let mut reader = Reader::from_str(text);
+    reader.config_mut().check_comments = true;
+    let room = text.len() / OCTETS_EACH + 1;
+    let (elements, attributes) = (Vec::with_capacity(room), Vec::with_capacity(room));
+    let document = Document { source, elements, attributes };
+    let mut walk = Walk { document, limits, open: None, depth: 0 };
+    // It would pass over a second byte order mark, and lose its place by that.
+    if text.starts_with('\u{feff}') {
+        walk.content(0, Cow::Borrowed(text), false)?;
+    }
     loop {
         let from = offset(reader.buffer_position());
-        let event = reader.read_event().map_err(|error| walk.refused(&error, from))?;
-        let until = offset(reader.buffer_position());
-        match event {
-            Event::Start(_) => walk.start((from, until), false)?,
-            Event::Empty(_) => walk.start((from, until), true)?,
-            Event::End(_) => walk.end((from, until))?,
-            Event::Text(text) => walk.text(from, text.xml10_content(), true)?,
-            Event::CData(text) => walk.text(from, text.xml10_content(), false)?,
-            Event::GeneralRef(name) => {
-                let character = tag::reference(source, from, &name)?;
-                walk.text(from, Cow::Owned(character.into()), false)?;
+        match reader.read_event() {
+            Ok(Event::Start(tag)) => walk.start(from, (tag.name().0.len(), tag.len()), false)?,
+            Ok(Event::Empty(tag)) => walk.start(from, (tag.name().0.len(), tag.len()), true)?,
+            Ok(Event::End(_)) => walk.end(offset(reader.buffer_position())),
+            Ok(Event::Text(text)) => walk.characters(from, text)?,
+            Ok(Event::CData(text)) => {
+                let text = text.xml10_content();
+                let blank = text.chars().all(is_white);
+                walk.content(from, text, blank)?;
             }
-            Event::Comment(_) => {}
-            Event::PI(pi) => walk.instruction(from, pi.target())?,
-            Event::Decl(_) => walk.declaration((from, until))?,
-            Event::DocType(_) => return Err(walk.doctype(from)),
-            Event::Eof => break,
+            Ok(Event::GeneralRef(name)) => {
+                let character = tag::reference(source, from, &name)?;
+                walk.content(from, Cow::Owned(character.into()), is_white(character))?;
+            }
+            Ok(Event::Comment(_)) => {}
+            Ok(Event::PI(pi)) => walk.instruction(from, pi.target())?,
+            Ok(Event::Decl(said)) if from == 0 && &*said == USUAL => {}
+            Ok(Event::Decl(said)) => walk.declaration(from, said.len())?,
+            Ok(Event::DocType(_)) => return Err(walk.doctype(from)),
+            Ok(Event::Eof) => break,
+            Err(error) => return Err(walk.refused(&error, from)),
         }
     }
     walk.done()
@@ -54,107 +66,109 @@ pub(super) fn read<'s>(
 struct Walk<'s, 'l> {
     document: Document<'s>,
     limits: &'l Limits,
-    /// The elements that are open, outermost first.
-    open: Vec<usize>,
-    /// Of each, the last child so far.
-    last: Vec<Option<usize>>,
-    /// Namespaces in force: prefix (empty: the default), URI, and how deep it was declared.
-    bound: Vec<(&'s str, Cow<'s, str>, usize)>,
+    /// The innermost element that is open, and how many are.
+    open: Option<usize>,
+    depth: usize,
 }
 
 impl<'s> Walk<'s, '_> {
-    fn start(&mut self, (from, until): (usize, usize), empty: bool) -> Result<(), DocumentError> {
-        let (source, depth) = (self.document.source, self.open.len());
-        let too_large = |found: String, most: usize| {
-            Err(source.error(Fault::TooLarge, from, found, format!("at most {most}")))
-        };
-        if self.open.is_empty() && !self.document.elements.is_empty() {
-            return Err(source.syntax(from, "a second root element", "the end"));
-        }
-        if depth >= self.limits.depth {
-            return too_large(format!("elements {} deep", depth + 1), self.limits.depth);
-        }
+    /// A start tag of so many octets within, of which so many are its name.
+    fn start(
+        &mut self,
+        from: usize,
+        (name, length): (usize, usize),
+        is_empty: bool,
+    ) -> Result<(), DocumentError> {
+        let (source, depth) = (self.document.source, self.depth);
         let number = self.document.elements.len();
-        if number >= self.limits.elements {
-            return too_large(format!("{} elements", number + 1), self.limits.elements);
+        let is_second = self.open.is_none() && number > 0;
+        if is_second || depth >= self.limits.depth || number >= self.limits.elements {
+            return Err(self.superfluous(from));
         }
-        let inner = (from + 1, until - if empty { 2 } else { 1 });
         let first = self.document.attributes.len();
         let most = self.limits.attributes;
-        let name = tag::read(source, inner, most, &mut self.document.attributes)?;
-        let attributes = (first, self.document.attributes.len());
-        self.declare(attributes, depth);
+        let text = source.slice(from + 1, from + 1 + length);
+        let inner = Inner { source, text, from: from + 1 };
+        let name = inner.read(name, most, &mut self.document.attributes)?;
+        let until = from + 1 + length + if is_empty { 2 } else { 1 };
         let node = Node {
             name,
-            namespace: self.namespace(from, name)?,
+            namespace: self.namespace(from, name, first)?,
             start: from,
             inside: until,
             end: until,
-            attributes,
-            parent: self.open.last().copied(),
-            first: None,
-            next: None,
+            attributes: (first, self.document.attributes.len()),
+            parent: self.open,
+            beyond: number + 1,
             text: Cow::Borrowed(""),
         };
-        let older = self.last.last_mut().and_then(|last| last.replace(number));
-        match (older, node.parent) {
-            (Some(older), _) => self.node(older, |older| older.next = Some(number)),
-            (None, Some(parent)) => self.node(parent, |parent| parent.first = Some(number)),
-            (None, None) => {}
-        }
         self.document.elements.push(node);
-        if empty {
-            self.undeclare(depth);
+        if !is_empty {
+            (self.open, self.depth) = (Some(number), depth + 1);
+        }
+        Ok(())
+    }
+
+    /// One element more than there may be.
+    #[cold]
+    fn superfluous(&self, from: usize) -> DocumentError {
+        let (source, limits, number) =
+            (self.document.source, self.limits, self.document.elements.len());
+        let (found, most) = if self.open.is_none() && number > 0 {
+            return source.syntax(from, "a second root element", "the end");
+        } else if self.depth >= limits.depth {
+            (format!("elements {} deep", self.depth + 1), limits.depth)
         } else {
-            self.open.push(number);
-            self.last.push(None);
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, (from, until): (usize, usize)) -> Result<(), DocumentError> {
-        let source = self.document.source;
-        let found = source.slice(from + 2, until - 1).trim_end_matches(is_white);
-        let Some(open) = self.open.pop() else {
-            return Err(source.syntax(
-                from,
-                format!("`</{found}>` that closes nothing"),
-                "the end",
-            ));
+            (format!("{} elements", number + 1), limits.elements)
         };
-        let (name, start) =
-            self.document.elements.get(open).map_or(("", 0), |node| (node.name, node.start));
-        if name != found {
-            let expected = format!("`</{name}>`, as it is open since {}", source.position(start));
-            return Err(source.syntax(from, format!("`</{found}>`"), expected));
-        }
-        self.node(open, |node| node.end = until);
-        self.last.pop();
-        self.undeclare(self.open.len());
-        Ok(())
+        source.error(Fault::TooLarge, from, found, format!("at most {most}"))
     }
 
-    fn text(&mut self, from: usize, text: Cow<'s, str>, plain: bool) -> Result<(), DocumentError> {
+    /// The element that is open ends; quick-xml knows that this is its tag.
+    fn end(&mut self, until: usize) {
+        let beyond = self.document.elements.len();
+        if let Some(node) = self.innermost() {
+            (node.end, node.beyond) = (until, beyond);
+            self.open = node.parent;
+            self.depth -= 1;
+        }
+    }
+
+    /// Text, and nothing else.
+    fn characters(&mut self, from: usize, text: BytesText<'s>) -> Result<(), DocumentError> {
         let source = self.document.source;
-        if plain && let Some(at) = text.find("]]>") {
+        if source.has(BRACKET)
+            && let Some(at) = text.find("]]>")
+        {
             return Err(source.syntax(from + at, "`]]>` in text", "`]]&gt;`"));
         }
         let blank = text.chars().all(is_white);
-        let Some(open) = self.open.last().copied() else {
-            return if blank && plain {
-                Ok(())
-            } else {
-                let blank = text.len() - text.trim_start_matches(is_white).len();
-                let expected =
-                    if self.document.elements.is_empty() { "an element" } else { "the end" };
-                Err(source.syntax(from + blank, "text outside all elements", expected))
-            };
+        if blank && self.open.is_none() {
+            return Ok(());
+        }
+        let has_returns = source.has(RETURN);
+        let text = if has_returns { text.xml10_content() } else { text.into_inner() };
+        self.content(from, text, blank)
+    }
+
+    /// Characters of the element that is open, however they were written.
+    fn content(
+        &mut self,
+        from: usize,
+        text: Cow<'s, str>,
+        blank: bool,
+    ) -> Result<(), DocumentError> {
+        let Some(node) = self.innermost() else {
+            let blank = text.len() - text.trim_start_matches(is_white).len();
+            let expected = if self.document.elements.is_empty() { "an element" } else { "the end" };
+            let source = self.document.source;
+            return Err(source.syntax(from + blank, "text outside all elements", expected));
         };
-        self.node(open, |node| match node.text.is_empty() {
+        match node.text.is_empty() {
             true if blank => {}
             true => node.text = text,
             false => node.text.to_mut().push_str(&text),
-        });
+        }
         Ok(())
     }
 
@@ -175,14 +189,15 @@ impl<'s> Walk<'s, '_> {
     }
 
     /// `<?xml …?>`: at the very beginning, version 1, and UTF-8 or a part of it.
-    fn declaration(&self, (from, until): (usize, usize)) -> Result<(), DocumentError> {
+    fn declaration(&self, from: usize, length: usize) -> Result<(), DocumentError> {
         let source = self.document.source;
         if from != 0 {
             let expected = "an element: it may only be the very first thing";
             return Err(source.syntax(from, "an XML declaration", expected));
         }
-        let mut said = Vec::new();
-        tag::read(source, (from + 2, until - 2), 3, &mut said)?;
+        let (at, mut said) = (from + 2, Vec::new());
+        let inner = Inner { source, text: source.slice(at, at + length), from: at };
+        inner.attributes("xml".len(), 3, &mut said)?;
         let value = |name: &str| said.iter().find(|said| said.name == name);
         // They have an order: what is said must be what is left of it.
         let mut left = ["version", "encoding", "standalone"].into_iter();
@@ -217,9 +232,9 @@ impl<'s> Walk<'s, '_> {
 
     fn done(self) -> Result<Document<'s>, DocumentError> {
         let (source, end) = (self.document.source, self.document.source.text().len());
-        if let Some(node) = self.open.last().and_then(|open| self.document.elements.get(*open)) {
+        if let Some(node) = self.open.and_then(|open| self.document.elements.get(open)) {
             let since = source.position(node.start);
-            let expected = format!("`</{}>`, as it is open since {since}", node.name);
+            let expected = format!("`</{}>`, as it is open since {since}", node.name.whole);
             return Err(source.syntax(end, "the end of the document", expected));
         }
         if self.document.elements.is_empty() {
@@ -228,45 +243,47 @@ impl<'s> Walk<'s, '_> {
         Ok(self.document)
     }
 
-    fn declare(&mut self, (first, last): (usize, usize), depth: usize) {
-        for attribute in self.document.attributes.get(first..last).unwrap_or_default() {
-            let prefix = match attribute.name.strip_prefix("xmlns") {
-                Some("") => "",
-                Some(prefix) => match prefix.strip_prefix(':') {
-                    Some(prefix) => prefix,
-                    None => continue,
-                },
-                None => continue,
-            };
-            self.bound.push((prefix, attribute.value.clone(), depth));
+    /// What the prefix of a name stands for in the innermost element, and with its own attributes from `first` on.
+    fn namespace(
+        &self,
+        from: usize,
+        name: Name<'s>,
+        first: usize,
+    ) -> Result<Namespace<'s>, DocumentError> {
+        let (prefix, attributes) = (name.prefix(), &self.document.attributes);
+        let declared = |range: Range<usize>| {
+            let mut all = attributes.get(range).unwrap_or_default().iter();
+            all.find(|attribute| attribute.declares(prefix)).map(|attribute| &attribute.value)
+        };
+        let parent = self.open.and_then(|open| self.document.elements.get(open));
+        let mut found = declared(first..attributes.len());
+        if found.is_none()
+            && let Some(parent) = parent
+        {
+            if parent.name.prefix() == prefix {
+                return Ok(parent.namespace.clone());
+            }
+            let outer = |node: &&Node<'_>| self.document.elements.get(node.parent?);
+            found = std::iter::successors(Some(parent), outer)
+                .find_map(|node| declared(node.attributes.0..node.attributes.1));
         }
-    }
-
-    fn undeclare(&mut self, depth: usize) {
-        while self.bound.last().is_some_and(|(.., since)| *since >= depth) {
-            self.bound.pop();
-        }
-    }
-
-    fn namespace(&self, from: usize, name: &str) -> Result<Namespace<'s>, DocumentError> {
-        let prefix = name.split_once(':').map_or("", |(prefix, _)| prefix);
-        Ok(match self.bound.iter().rev().find(|(bound, ..)| *bound == prefix) {
-            Some((_, uri, _)) if uri.is_empty() => Namespace::None,
-            Some((_, uri, _)) => Namespace::Of(uri.clone()),
+        Ok(match found {
+            Some(uri) if uri.is_empty() => Namespace::None,
+            Some(uri) => Namespace::Of(uri.clone()),
             None if prefix.is_empty() => Namespace::None,
             None if prefix == "xml" => Namespace::Of(Cow::Borrowed(XML)),
-            None => {
-                let found = format!("the prefix `{prefix}`, which nobody declared");
-                let expected = format!("xmlns:{prefix}=\"…\"");
-                return Err(self.document.source.syntax(from + 1, found, expected));
-            }
+            None => return Err(self.undeclared(from, prefix)),
         })
     }
 
-    fn node(&mut self, number: usize, change: impl FnOnce(&mut Node<'s>)) {
-        if let Some(node) = self.document.elements.get_mut(number) {
-            change(node);
-        }
+    #[cold]
+    fn undeclared(&self, from: usize, prefix: &str) -> DocumentError {
+        let found = format!("the prefix `{prefix}`, which nobody declared");
+        self.document.source.syntax(from + 1, found, format!("xmlns:{prefix}=\"…\""))
+    }
+
+    fn innermost(&mut self) -> Option<&mut Node<'s>> {
+        self.document.elements.get_mut(self.open?)
     }
 
     fn doctype(&self, at: usize) -> DocumentError {
@@ -274,22 +291,33 @@ impl<'s> Walk<'s, '_> {
     }
 
     /// A token that quick-xml does not take, in our words.
+    #[cold]
     fn refused(&self, error: &Error, from: usize) -> DocumentError {
         let source = self.document.source;
         let text = source.slice(from, source.text().len());
         let (found, expected): (String, &str) = match error {
-            Error::Syntax(SyntaxError::UnclosedDoctype) => return self.doctype(from),
-            Error::IllFormed(IllFormedError::MissingDoctypeName) => return self.doctype(from),
+            Error::IllFormed(IllFormedError::MismatchedEndTag { expected, found }) => {
+                let open = self.open.and_then(|open| self.document.elements.get(open));
+                let since = source.position(open.map_or(0, |node| node.start));
+                let expected = format!("`</{expected}>`, as it is open since {since}");
+                return source.syntax(from, format!("`</{found}>`"), expected);
+            }
+            Error::IllFormed(IllFormedError::UnmatchedEndTag(found)) => {
+                (format!("`</{found}>` that closes nothing"), "the end")
+            }
+            Error::Syntax(SyntaxError::UnclosedDoctype)
+            | Error::IllFormed(IllFormedError::MissingDoctypeName) => return self.doctype(from),
             Error::Syntax(
                 SyntaxError::UnclosedTag
                 | SyntaxError::UnclosedSingleQuotedAttributeValue
                 | SyntaxError::UnclosedDoubleQuotedAttributeValue,
             ) => {
-                // Its own scan knows better what keeps the tag from ending.
-                let all = (from + 1, source.text().len());
+                // What stands in it says better what keeps the tag from ending.
+                let inner =
+                    Inner { source, text: text.get(1..).unwrap_or_default(), from: from + 1 };
+                let name = inner.text.find(is_white).unwrap_or(inner.text.len());
                 if !text.starts_with("</")
-                    && let Err(error) =
-                        tag::read(source, all, self.limits.attributes, &mut Vec::new())
+                    && let Err(error) = inner.read(name, self.limits.attributes, &mut Vec::new())
                 {
                     return error;
                 }

@@ -46,7 +46,7 @@ pub(super) async fn append(
         return Err(StoreError::Unavailable(why.into()).into());
     };
     for double in doubles.iter().filter(|_| connection.has_uidplus).copied().collect::<Vec<_>>() {
-        connection.add_flags(&[double], Flag::Deleted.word()).await?;
+        connection.add_flags(&[double], Flag::Deleted.word(), |_| {}).await?;
         connection.expunge(double).await?;
     }
     Ok(Kept::Added(uid.map(|_| *first)))
@@ -70,7 +70,7 @@ async fn update(connection: &mut Connection, uid: u32, wanted: &[Flag]) -> Resul
     if has(flags(connection, &[uid]).await?.get(&uid)) {
         return Ok(());
     }
-    connection.add_flags(&[uid], &words(wanted)).await?;
+    connection.add_flags(&[uid], &words(wanted), |_| {}).await?;
     if has(flags(connection, &[uid]).await?.get(&uid)) {
         return Ok(());
     }

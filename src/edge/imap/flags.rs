@@ -2,9 +2,12 @@
 //!
 //! ```text
 //! folder and UID ──► the head has the id? ──┐
-//!                        │ no: it is stale  ├──► STORE, FETCH FLAGS
+//!                        │ no: it is stale  ├──► STORE ──► FETCH FLAGS of what it did not show
 //! id alone ──► search ◄──┘ ──► exactly it? ─┘
 //! ```
+//!
+//! A STORE that is not silent shows each message with the flags it has then (RFC 3501 6.4.6), so most need no
+//! command of their own. That it is OK says nothing.
 //!
 //! Source: SEED4-70 to SEED4-78.
 
@@ -241,12 +244,21 @@ impl Task<'_> {
         uids.sort_unstable();
         uids.dedup();
         for some in uids.chunks(AT_ONCE) {
-            let refused = match connection.add_flags(some, self.flag.word()).await {
+            let mut seen = Seen::new();
+            let stored = connection.add_flags(some, self.flag.word(), |response| {
+                seen.extend(shown(response));
+            });
+            let refused = match stored.await {
                 Ok(()) => None,
                 Err(Failure::No(error)) => Some(error),
                 Err(gone) => return Err(gone),
             };
-            let seen = flags(connection, some).await?;
+            seen.retain(|_, flags| flags.contains(&self.flag));
+            let open: Vec<u32> =
+                some.iter().filter(|uid| !seen.contains_key(uid)).copied().collect();
+            if !open.is_empty() {
+                seen.extend(flags(connection, &open).await?);
+            }
             for (number, uid) in targets.iter().filter(|(_, uid)| some.contains(uid)) {
                 let result = match (seen.get(uid), &refused) {
                     (Some(flags), _) if flags.contains(&self.flag) => Ok(()),
@@ -266,30 +278,29 @@ impl Task<'_> {
     }
 }
 
-/// The flags, of those we know, that messages of the open folder have.
-pub(super) async fn flags(
-    connection: &mut Connection,
-    uids: &[u32],
-) -> Result<BTreeMap<u32, Vec<Flag>>, Failure> {
-    let mut all = BTreeMap::new();
-    connection
-        .fetch(uids, "(UID FLAGS)", |response| {
-            let Response::Fetch(_, attributes) = response else { return };
-            let (mut uid, mut known) = (None, None);
-            for attribute in attributes {
-                if let AttributeValue::Uid(of) = attribute {
-                    uid = Some(*of);
-                } else if let AttributeValue::Flags(flags) = attribute {
-                    let backslashed = flags.iter().filter(|flag| flag.starts_with('\\'));
-                    known = Some(backslashed.filter_map(|flag| Flag::of(flag)).collect());
-                }
-            }
-            if let (Some(uid), Some(known)) = (uid, known) {
-                all.insert(uid, known);
-            }
-        })
-        .await?;
-    Ok(all)
+/// The flags, of those we know, that messages have.
+type Seen = BTreeMap<u32, Vec<Flag>>;
+
+/// The flags that messages of the open folder have.
+pub(super) async fn flags(connection: &mut Connection, uids: &[u32]) -> Result<Seen, Failure> {
+    let mut seen = Seen::new();
+    connection.fetch(uids, "(UID FLAGS)", |response| seen.extend(shown(response))).await?;
+    Ok(seen)
+}
+
+/// A message that a response shows with its flags.
+fn shown(response: &Response<'_>) -> Option<(u32, Vec<Flag>)> {
+    let Response::Fetch(_, attributes) = response else { return None };
+    let (mut uid, mut known) = (None, None);
+    for attribute in attributes {
+        if let AttributeValue::Uid(of) = attribute {
+            uid = Some(*of);
+        } else if let AttributeValue::Flags(flags) = attribute {
+            let backslashed = flags.iter().filter(|flag| flag.starts_with('\\'));
+            known = Some(backslashed.filter_map(|flag| Flag::of(flag)).collect());
+        }
+    }
+    uid.zip(known)
 }
 
 /// Which of the messages with one id are meant: all copies of one, and none of another sender's.

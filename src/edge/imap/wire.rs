@@ -393,9 +393,14 @@ impl Connection {
         self.ask(&format!("UID FETCH {} {what}", set(uids)), each).await
     }
 
-    /// Adds flags to messages in the open folder. That it says OK means little.
-    pub(super) async fn add_flags(&mut self, uids: &[u32], flags: &str) -> Result<(), Failure> {
-        self.ask(&format!("UID STORE {} +FLAGS.SILENT ({flags})", set(uids)), |_| {}).await
+    /// Adds flags to messages in the open folder. That it says OK means little; what it shows means more.
+    pub(super) async fn add_flags(
+        &mut self,
+        uids: &[u32],
+        flags: &str,
+        each: impl FnMut(&Response<'_>) + Send,
+    ) -> Result<(), Failure> {
+        self.ask(&format!("UID STORE {} +FLAGS ({flags})", set(uids)), each).await
     }
 
     /// Removes one message that is flagged `\Deleted`, and no other.
