@@ -1,5 +1,8 @@
 //! Procedure 8.3.1.1 as its callers meet it: the status, the Warning, and what follows.
 
+use deferd::cli::clock::WallClock;
+use deferd::engine::ports::Clock as _;
+
 use super::*;
 
 fn submit(daemon: &Daemon, token: &str, headers: &[(&str, &str)], body: &str) -> Answer {
@@ -259,6 +262,31 @@ fn a_gateways_imdn_goes_no_further() {
     let answer = submit(&daemon, "server-token", &[], &imdn("m1", "delivered", USER, SENDER));
     assert_eq!(answer.status, 202);
     assert_eq!(inputs(&daemon, SENDER).len(), 2);
+}
+
+/// P-20: a gateway's IMDN that comes late says when it was written, and so which SMS it is about.
+#[test]
+fn a_late_imdn_is_not_about_a_later_sms() {
+    let daemon = Daemon::start(setup());
+    give(&daemon, "cpm.cs.attached.v1", USER, json!({}));
+    assert_eq!(send(&daemon, "m1", "hello").status, 202);
+    std::thread::sleep(Duration::from_millis(20));
+    let written = WallClock.now();
+    std::thread::sleep(Duration::from_millis(20));
+    give(&daemon, "cpm.sms.failed.v1", USER, json!({ "message_id": "m1" }));
+    give(&daemon, "cpm.sms.ready.v1", USER, json!({ "domain": "CS" }));
+    assert_eq!(told(&daemon, "deliveries").len(), 2);
+    std::thread::sleep(Duration::from_millis(2200));
+    let late = imdn("m1", "failed", USER, SENDER);
+    let late = late.replace("NS:", &format!("DateTime: {written}\r\nNS:"));
+    let answer = submit(&daemon, "gateway-token", &[], &late);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let history =
+        get(&daemon, &format!("/v1/messages/m1/why?user={USER}"))[0]["history"].to_string();
+    assert!(
+        history.contains("failed m1#1 absent") && !history.contains("failed m1#2"),
+        "{history}"
+    );
 }
 
 /// SEED4-10: an application server's system message goes to the clients that take such messages, and is not

@@ -106,7 +106,7 @@ impl Front {
         let about = about.filter(|to| canonical(to, &self.reader.home) != rules.address);
         let call = request.headers.get("call-id").unwrap_or_default();
         let cseq = request.headers.get("cseq").unwrap_or_default();
-        let time = self.observed(request);
+        let time = self.sent(request.date());
         // Without a Call-ID nothing tells a repeated report from a second one: each is one.
         let now = if call.is_empty() { self.clock.now().as_millis() } else { 0 };
         let mut all = Vec::new();
@@ -157,13 +157,10 @@ impl Front {
 }
 
 impl Front {
-    /// when it was sent, as its Date says. A Date counts seconds, so that two reports of one
+    /// when it was sent, as it says itself. A Date counts seconds, so that two reports of one
     /// second would be one: what comes at once came now.
-    pub(super) fn observed(&self, request: &Request) -> Timestamp {
+    pub(super) fn sent(&self, sent: Option<Timestamp>) -> Timestamp {
         let now = self.clock.now();
-        let date = request.headers.get("date");
-        let date = date.and_then(|date| chrono::DateTime::parse_from_rfc2822(date).ok());
-        let sent = date.map(|date| Timestamp::from_millis(date.timestamp_millis()));
         sent.filter(|sent| *sent + AT_ONCE < now).unwrap_or(now)
     }
 }
@@ -174,6 +171,12 @@ fn before(time: Timestamp) -> Timestamp {
 }
 
 impl Request {
+    /// Its Date.
+    pub(super) fn date(&self) -> Option<Timestamp> {
+        let date = chrono::DateTime::parse_from_rfc2822(self.headers.get("date")?).ok()?;
+        Some(Timestamp::from_millis(date.timestamp_millis()))
+    }
+
     /// Whether it is for an application of its own. (SEED4-22, SEED4-23)
     pub(super) fn has_iari(&self) -> bool {
         let accept = self.headers.get("accept-contact").unwrap_or_default();

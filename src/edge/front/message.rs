@@ -126,7 +126,8 @@ impl Front {
             kind: Input::ImdnReceived,
             id: name_of([user.as_bytes(), &request.body]),
             user: user.into(),
-            time: Some(self.observed(request)),
+            // P-20: it may be about an SMS that is over by now.
+            time: Some(self.sent(request.date().or_else(|| envelope?.date_time()))),
             data: data(&said),
         };
         let settled = self.give(self.inputs(&[told])?).await?;
