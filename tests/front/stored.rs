@@ -6,7 +6,11 @@ use deferd::edge::http::Limits;
 use super::*;
 
 fn daemon(on_store_failure: OnStoreFailure) -> Daemon {
-    let mut setup = setup();
+    deciding(on_store_failure, None)
+}
+
+fn deciding(on_store_failure: OnStoreFailure, decides_after: Option<Duration>) -> Daemon {
+    let mut setup = Setup { decides_after, ..setup() };
     setup.settings.policy.on_store_failure = on_store_failure;
     setup.http = Limits { timeout: Duration::from_millis(1500), ..Limits::default() };
     let daemon = Daemon::start(setup);
@@ -84,6 +88,15 @@ fn a_store_that_refuses_is_told_to_the_sender() {
     let answer = sent_again(&daemon, "m1", "stored");
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(told(&daemon, "notifications").len(), 1);
+}
+
+/// Q-23 where inputs are decided in their turn: the refusal before is not the answer to the next try.
+#[test]
+fn an_old_refusal_is_not_the_answer() {
+    let daemon = deciding(OnStoreFailure::Reject, Some(Duration::from_millis(200)));
+    assert_eq!(sent(&daemon, "m1", Some("failed")).status, 503);
+    let answer = sent_again(&daemon, "m1", "stored");
+    assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
 /// A store that never answers: the sender's transaction ends, and so does the message. What the store says

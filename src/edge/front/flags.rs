@@ -65,7 +65,7 @@ impl Front {
     ) -> Vec<Value> {
         let call = request.headers.get("call-id").unwrap_or_default();
         let to = Results { rules, user: &identity.address, request: call, at: self.clock.now() };
-        // time for all of it together; what is left undone then has a negative result.
+        // The caller waits for all of it together: what is left undone then has a negative result.
         let until = Instant::now() + self.reach.patience;
         let mut results = Vec::new();
         for event in report.imap() {

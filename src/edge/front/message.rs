@@ -167,11 +167,12 @@ impl Front {
         let content = sent.content();
         let kind = content.kind;
         let (from, message_id) = (content.from.clone(), content.message_id.clone());
-        let waiting = Waiting { address, from, message_id };
+        let mut waiting = Waiting { address, from, message_id, refused_at: None };
         let user_agent = request.headers.get("user-agent").map(Into::into);
         let asked = PagerModeRequest { content, tags, has_iari: false, user_agent };
         let (verdict, refused_at) = self.verdict(asked, &waiting).await?;
         // after a refusal the same request is a new one.
+        waiting.refused_at = refused_at;
         let id = match refused_at {
             Some(at) => format!("{id}-{}", at.as_millis()),
             None => id,

@@ -10,7 +10,8 @@ use super::{Answer, Denial, Front, Told, data};
 use crate::domain::address::Address;
 use crate::domain::event::End;
 use crate::domain::input::{Storage, StorageOutcome};
-use crate::domain::user::key_digest;
+use crate::domain::time::Timestamp;
+use crate::domain::user::{Remembered, key_digest};
 use crate::engine::intake::partition_of;
 use crate::record::input::Kind;
 
@@ -22,6 +23,8 @@ pub(super) struct Waiting {
     pub(super) address: Address,
     pub(super) from: std::sync::Arc<str>,
     pub(super) message_id: std::sync::Arc<str>,
+    /// When one of this id was refused before: that is not its end.
+    pub(super) refused_at: Option<Timestamp>,
 }
 
 /// Where a message stands for whoever waits until it is stored.
@@ -89,7 +92,7 @@ impl Front {
     async fn stands(&self, message: &Waiting) -> Result<Stands, Denial> {
         let partition = partition_of(&message.address.to_string(), self.reach.desks.partitions());
         let (address, from) = (message.address.clone(), message.from.clone());
-        let id = message.message_id.clone();
+        let (id, refused_at) = (message.message_id.clone(), message.refused_at);
         let asked = self.reach.ask(partition, move |desk| {
             let users = &desk.state().users;
             let found = users.see(users.key(&address), |user| {
@@ -99,7 +102,11 @@ impl Front {
                     Some(_) => Stands::Deferred,
                     None => {
                         let key = key_digest(&from, &id);
-                        let ended = user.remembered.iter().rev().find(|ended| ended.key == key);
+                        let its_own = |ended: &&Remembered| {
+                            ended.key == key
+                                && !(ended.end == End::Rejected && Some(ended.at) == refused_at)
+                        };
+                        let ended = user.remembered.iter().find(its_own);
                         ended.map_or(Stands::Unknown, |ended| Stands::Ended(ended.end))
                     }
                 }
